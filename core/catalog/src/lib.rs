@@ -1,0 +1,1 @@
+//! Documents compiled and checked: the immutable form that the engine runs on.

@@ -1,0 +1,1 @@
+//! Conditions over events and profiles: parse, type-check against the catalog, evaluate.

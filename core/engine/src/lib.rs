@@ -1,0 +1,1 @@
+//! apply(profile state, command, catalog, now): the whole decision, pure.

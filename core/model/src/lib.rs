@@ -1,0 +1,1 @@
+//! Words everyone shares and the documents people write: ids, Event, Profile, Trigger, Journey, Message; their checks.

@@ -1,0 +1,1 @@
+//! Message bodies from template plus data, with what was missing.

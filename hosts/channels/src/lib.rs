@@ -1,0 +1,1 @@
+//! Hand-off of rendered messages: email, webhook, mailbox.

@@ -1,0 +1,1 @@
+//! axum: control API, intake, tracking endpoints; OpenAPI generated and committed.

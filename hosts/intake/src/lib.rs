@@ -1,0 +1,1 @@
+//! The front doors: native, segment; each maps to events.

@@ -1,0 +1,1 @@
+//! Log as preallocated, checksummed segment files with group commit.

@@ -1,0 +1,1 @@
+//! State and its read indexes as a checkpoint in an embedded LSM store.

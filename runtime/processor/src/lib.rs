@@ -1,0 +1,1 @@
+//! One partition: append a batch to the log, apply it, release effects, tick timers, checkpoint, recover.

@@ -1,0 +1,1 @@
+//! The same engine over recorded events: journey tests with a virtual clock.
