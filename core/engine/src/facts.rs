@@ -1,0 +1,43 @@
+//! What conditions, mappings and templates can see: borrowed views of the state, nothing copied.
+
+use crate::state::Participant;
+use catalog::JourneyVersion;
+use model::{Attributes, Timestamp};
+
+/// The roots `event`, `profile`, `trigger.<name>` at one moment (design §5).
+#[derive(Clone, Copy)]
+pub(crate) struct View<'a> {
+    /// The event under test in a `where`; in steps and messages the one that started the participant (J10).
+    pub event: &'a Attributes,
+    pub profile: &'a Attributes,
+    pub inside: Option<Inside<'a>>,
+    pub now: Timestamp,
+}
+
+#[derive(Clone, Copy)]
+pub(crate) struct Inside<'a> {
+    pub participant: &'a Participant,
+    pub version: &'a JourneyVersion,
+}
+
+impl<'a> View<'a> {
+    /// As the steps of `participant` see it.
+    pub fn of_steps(participant: &'a Participant, version: &'a JourneyVersion, profile: &'a Attributes, now: Timestamp) -> Self {
+        View { event: &participant.event, profile, inside: Some(Inside { participant, version }), now }
+    }
+
+    /// As a `where` sees the event `event`.
+    pub fn of_event(self, event: &'a Attributes) -> Self {
+        View { event, ..self }
+    }
+
+    /// The last event of the trigger `name` seen while inside.
+    pub fn trigger(&self, name: &str) -> Option<&'a Attributes> {
+        let Inside { participant, version } = self.inside?;
+        match participant.seen.iter().find(|seen| seen.trigger == *name) {
+            Some(seen) => Some(&seen.attributes),
+            None if version.start.listener.trigger == *name => Some(&participant.event),
+            None => None,
+        }
+    }
+}
