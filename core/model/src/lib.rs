@@ -12,6 +12,7 @@ pub mod journey;
 pub mod journey_test;
 pub mod local_time;
 pub mod message;
+pub mod nearest;
 pub mod send;
 pub mod span;
 pub mod time;
