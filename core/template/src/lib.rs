@@ -14,7 +14,6 @@
 //! - Everything has a limit (trap T61): source, nesting, output and, in place of time, which would not be
 //!   deterministic, work: see [`Limits`].
 //!
-//!
 //! Why an engine of our own, when there is the `liquid` crate (0.26): its objects are hash maps with a random seed, so
 //! the order they print in differs from run to run; its `date` reads the clock; a missing variable is an error almost
 //! everywhere; and what a template or its data holds can make it panic (a literal of 20 digits, `divided_by: -1` of
