@@ -134,7 +134,8 @@ fn what_goes_beyond_all_years_stays_at_the_last_instant() {
 }
 
 fn any_zone() -> impl Strategy<Value = Zone> {
-    let names = ["UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Africa/Casablanca", "Asia/Kathmandu"];
+    let names =
+        ["UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Africa/Casablanca", "Asia/Kathmandu"];
     proptest::sample::select(names.to_vec()).prop_map(zone)
 }
 

@@ -152,16 +152,32 @@ pub struct Step {
 
 #[derive(Clone, Debug)]
 pub enum StepKind {
-    Send { message: Name },
+    Send {
+        message: Name,
+    },
     Wait(Wait),
     WaitFor(WaitFor),
-    Branch { arms: Vec<(Condition, Next)>, otherwise: Next },
+    Branch {
+        arms: Vec<(Condition, Next)>,
+        otherwise: Next,
+    },
     /// `weights_sum` > 0.
-    Split { arms: Vec<SplitArm>, weights_sum: u64 },
-    Update { attributes: Vec<(Text, Mapping)> },
-    Raise { trigger: Name, attributes: Vec<(Text, Mapping)>, binding_id: Option<Mapping> },
+    Split {
+        arms: Vec<SplitArm>,
+        weights_sum: u64,
+    },
+    Update {
+        attributes: Vec<(Text, Mapping)>,
+    },
+    Raise {
+        trigger: Name,
+        attributes: Vec<(Text, Mapping)>,
+        binding_id: Option<Mapping>,
+    },
     GoTo(StepIndex),
-    Exit { reason: Text },
+    Exit {
+        reason: Text,
+    },
 }
 
 impl StepKind {
@@ -194,8 +210,15 @@ pub enum WaitUntil {
     /// RFC 3339 or local text; readable, as checked.
     Instant(Text),
     /// `path` gives the date-time text.
-    Attribute { path: Expression, offset: Option<Span>, on_missing: OnMissingDate },
-    Time { time: LocalTime, days: Weekdays },
+    Attribute {
+        path: Expression,
+        offset: Option<Span>,
+        on_missing: OnMissingDate,
+    },
+    Time {
+        time: LocalTime,
+        days: Weekdays,
+    },
     Window(Window),
 }
 
@@ -215,9 +238,15 @@ pub struct Outcome {
 
 #[derive(Clone, Debug)]
 pub enum OutcomeOn {
-    Trigger { trigger: Name, since: Since },
+    Trigger {
+        trigger: Name,
+        since: Since,
+    },
     /// `of` is a send step.
-    Interaction { interaction: Name, of: StepIndex },
+    Interaction {
+        interaction: Name,
+        of: StepIndex,
+    },
 }
 
 #[derive(Clone, Debug)]

@@ -1,8 +1,315 @@
 //! Documents compiled and checked: the immutable form that the engine runs on.
 //!
-//! `compiled` is that form, `compile` makes it from documents, `check` holds the findings of J14, `schema` reads an
-//! event's attributes by its trigger's (E8), `builtin` lists the triggers that need no document (C10).
+//! `compiled` is that form, `compile` makes it from documents and finds what is wrong with them (J14), `flow` looks at
+//! a journey's steps as a graph, `schema` reads an event's attributes by its trigger's (E8), `builtin` lists the
+//! triggers that need no document (C8, C10), `binding` compares binding ids (J6).
 
+pub mod binding;
+pub mod builtin;
+mod compile;
 pub mod compiled;
+mod flow;
+mod messages;
+mod schema;
+mod scope;
 
 pub use compiled::*;
+pub use schema::{Checked, Misfit};
+
+use model::document::{DocumentId, Kind, Spec};
+use model::journey::JourneyState;
+use model::{CatalogVersion, Document, Finding, Name, Severity, Text};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// Everything published, at one version. Cheap to share and never changed: a publish makes a new one.
+#[derive(Clone, Debug)]
+pub struct Catalog {
+    version: CatalogVersion,
+    documents: BTreeMap<DocumentId, Held>,
+    triggers: BTreeMap<Text, Arc<Trigger>>,
+    messages: BTreeMap<Text, Arc<Message>>,
+    journeys: BTreeMap<Text, Arc<Journey>>,
+    /// The live versions that a trigger starts, in order of journeys' names.
+    starts: BTreeMap<Text, Vec<Arc<JourneyVersion>>>,
+}
+
+/// A document with how often it was changed.
+#[derive(Clone, Debug)]
+pub struct Held {
+    pub version: u32,
+    pub document: Arc<Document>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Change {
+    Put(Document),
+    Remove(DocumentId),
+}
+
+/// What [`Catalog::with`] gives.
+#[derive(Debug)]
+pub struct Built {
+    /// None when a finding is an error: nothing is changed then.
+    pub catalog: Option<Catalog>,
+    pub findings: Vec<Finding>,
+    pub plan: Vec<PlanLine>,
+}
+
+/// What a change does to one document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlanLine {
+    pub id: DocumentId,
+    pub action: Action,
+    /// The document's version afterwards.
+    pub version: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    Create,
+    Update,
+    Delete,
+    Unchanged,
+}
+
+impl Action {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Action::Create => "create",
+            Action::Update => "update",
+            Action::Delete => "delete",
+            Action::Unchanged => "unchanged",
+        }
+    }
+}
+
+impl Catalog {
+    /// The built-in triggers alone, version 0.
+    pub fn empty() -> Self {
+        let triggers = builtin::BUILTINS.iter().map(|builtin| {
+            let trigger = compile::builtin_trigger(builtin);
+            (trigger.name.as_text().clone(), Arc::new(trigger))
+        });
+        Catalog {
+            version: CatalogVersion(0),
+            documents: BTreeMap::new(),
+            triggers: triggers.collect(),
+            messages: BTreeMap::new(),
+            journeys: BTreeMap::new(),
+            starts: BTreeMap::new(),
+        }
+    }
+
+    pub fn version(&self) -> CatalogVersion {
+        self.version
+    }
+
+    pub fn trigger(&self, name: &str) -> Option<&Arc<Trigger>> {
+        self.triggers.get(name)
+    }
+
+    pub fn message(&self, name: &str) -> Option<&Arc<Message>> {
+        self.messages.get(name)
+    }
+
+    pub fn journey(&self, name: &str) -> Option<&Arc<Journey>> {
+        self.journeys.get(name)
+    }
+
+    pub fn journey_version(&self, name: &str, version: u32) -> Option<&Arc<JourneyVersion>> {
+        self.journeys.get(name)?.version(version)
+    }
+
+    /// The live journey versions that `trigger` starts.
+    pub fn starts(&self, trigger: &str) -> &[Arc<JourneyVersion>] {
+        self.starts.get(trigger).map_or(&[], Vec::as_slice)
+    }
+
+    pub fn triggers(&self) -> impl Iterator<Item = &Arc<Trigger>> {
+        self.triggers.values()
+    }
+
+    pub fn messages(&self) -> impl Iterator<Item = &Arc<Message>> {
+        self.messages.values()
+    }
+
+    pub fn journeys(&self) -> impl Iterator<Item = &Arc<Journey>> {
+        self.journeys.values()
+    }
+
+    /// All documents, ordered by kind and name.
+    pub fn documents(&self) -> impl Iterator<Item = (&DocumentId, &Held)> {
+        self.documents.iter()
+    }
+
+    pub fn document(&self, id: &DocumentId) -> Option<&Held> {
+        self.documents.get(id)
+    }
+
+    /// The known trigger whose name is nearest (E9).
+    pub fn nearest_trigger(&self, name: &str) -> Option<&str> {
+        model::nearest::nearest(name, self.triggers.keys().map(Text::as_str))
+    }
+
+    /// The catalog after `changes`, all or nothing. Documents that do not change are no change, and a journey whose
+    /// document changed gets a new version beside the old ones, on which people may still be (J12).
+    pub fn with(&self, version: CatalogVersion, changes: &[Change]) -> Built {
+        let mut next = Catalog { version, ..self.clone() };
+        let mut findings = duplicates(changes);
+        let mut plan = Vec::new();
+        let mut changed: BTreeSet<DocumentId> = BTreeSet::new();
+        for change in changes {
+            let line = next.take_over(change, &mut findings);
+            if line.action != Action::Unchanged {
+                changed.insert(line.id.clone());
+            }
+            plan.push(line);
+        }
+        for kind in Kind::ALL {
+            // Triggers before messages before journeys: each is checked against those before it.
+            let of_kind = changed.iter().filter(|id| id.kind == kind);
+            of_kind.for_each(|id| next.compile(id, &mut findings));
+        }
+        next.check_dependents(&changed, &mut findings);
+        next.index_starts();
+        let refused = findings.iter().any(|finding| finding.severity == Severity::Error);
+        Built { catalog: if refused { None } else { Some(next) }, findings, plan }
+    }
+
+    fn take_over(&mut self, change: &Change, findings: &mut Vec<Finding>) -> PlanLine {
+        match change {
+            Change::Put(document) => {
+                let id = document.id();
+                let held = self.documents.get(&id);
+                let (action, version) = match held {
+                    Some(held) if *held.document == *document => (Action::Unchanged, held.version),
+                    Some(held) => (Action::Update, held.version + 1),
+                    // A journey that was removed and comes again goes on counting: its old versions still have a name.
+                    None => (Action::Create, self.last_version(&id) + 1),
+                };
+                if action != Action::Unchanged {
+                    self.documents.insert(id.clone(), Held { version, document: Arc::new(document.clone()) });
+                }
+                PlanLine { id, action, version }
+            }
+            Change::Remove(id) => match self.documents.remove(id) {
+                Some(held) => PlanLine { id: id.clone(), action: Action::Delete, version: held.version },
+                None => {
+                    let message = format!("there is no {id}; nothing to delete");
+                    findings.push(Finding::error("document_unknown", id.to_string(), message));
+                    PlanLine { id: id.clone(), action: Action::Unchanged, version: 0 }
+                }
+            },
+        }
+    }
+
+    fn last_version(&self, id: &DocumentId) -> u32 {
+        let journey = if id.kind == Kind::Journey { self.journeys.get(id.name.as_str()) } else { None };
+        journey.and_then(|journey| journey.versions.last()).map_or(0, |version| version.version)
+    }
+
+    /// Makes the compiled form of one document that changed or went.
+    fn compile(&mut self, id: &DocumentId, findings: &mut Vec<Finding>) {
+        let name = id.name.as_text().clone();
+        let Some(Held { version, document }) = self.documents.get(id).cloned() else {
+            self.forget(id.kind, &name);
+            return;
+        };
+        match &document.spec {
+            Spec::Trigger(spec) => {
+                let trigger = compile::trigger(&document.name, spec, version, findings);
+                self.triggers.insert(name, Arc::new(trigger));
+            }
+            Spec::Message(spec) => {
+                let message = messages::message(&document.name, spec, version, findings);
+                self.messages.extend(message.map(|message| (name, Arc::new(message))));
+            }
+            Spec::Journey(spec) => {
+                let compiled = compile::journey(self, &document.name, spec, version, findings);
+                let versions = self.journeys.get(&name).map(|journey| journey.versions.clone()).unwrap_or_default();
+                let versions = versions.into_iter().chain(compiled.map(Arc::new)).collect();
+                let journey = Journey { name: document.name.clone(), versions, state: spec.state };
+                self.journeys.insert(name, Arc::new(journey));
+            }
+            Spec::JourneyTest(spec) => {
+                if self.journeys.get(spec.journey.as_str()).is_none() {
+                    findings.push(compile::unknown(self, Kind::Journey, &spec.journey, id).at_path("spec.journey"));
+                }
+            }
+        }
+    }
+
+    fn forget(&mut self, kind: Kind, name: &Text) {
+        match kind {
+            Kind::Trigger => {
+                self.triggers.remove(name);
+            }
+            Kind::Message => {
+                self.messages.remove(name);
+            }
+            // People inside stay on their version until they come to its end or the journey is stopped.
+            Kind::Journey => {
+                if let Some(journey) = self.journeys.get_mut(name) {
+                    Arc::make_mut(journey).state = JourneyState::Stopped;
+                }
+            }
+            Kind::JourneyTest => {}
+        }
+    }
+
+    /// Live journeys that did not change themselves but use what did (C3, C6).
+    fn check_dependents(&self, changed: &BTreeSet<DocumentId>, findings: &mut Vec<Finding>) {
+        if !changed.iter().any(|id| matches!(id.kind, Kind::Trigger | Kind::Message)) {
+            return;
+        }
+        for (id, held) in &self.documents {
+            let Spec::Journey(spec) = &held.document.spec else { continue };
+            if changed.contains(id) || spec.state != JourneyState::Live {
+                continue;
+            }
+            let mut found = Vec::new();
+            compile::journey(self, &id.name, spec, held.version, &mut found);
+            // Its warnings were told when it was published; what is new is what breaks.
+            findings.extend(found.into_iter().filter(|finding| finding.severity == Severity::Error));
+        }
+    }
+
+    fn index_starts(&mut self) {
+        self.starts.clear();
+        for journey in self.journeys.values() {
+            let Some(live) = journey.live() else { continue };
+            let trigger = live.start.listener.trigger.as_text().clone();
+            self.starts.entry(trigger).or_default().push(Arc::clone(live));
+        }
+    }
+
+    pub(crate) fn names(&self, kind: Kind) -> Vec<&str> {
+        match kind {
+            Kind::Trigger => self.triggers.keys().map(Text::as_str).collect(),
+            Kind::Message => self.messages.keys().map(Text::as_str).collect(),
+            Kind::Journey => self.journeys.keys().map(Text::as_str).collect(),
+            Kind::JourneyTest => Vec::new(),
+        }
+    }
+}
+
+fn duplicates(changes: &[Change]) -> Vec<Finding> {
+    let mut seen: BTreeSet<(Kind, &Name)> = BTreeSet::new();
+    let mut findings = Vec::new();
+    for change in changes {
+        let (kind, name) = match change {
+            Change::Put(document) => (document.spec.kind(), &document.name),
+            Change::Remove(id) => (id.kind, &id.name),
+        };
+        if !seen.insert((kind, name)) {
+            let place = format!("{kind}/{name}");
+            let message = format!("{place} is given more than once; keep one of them");
+            findings.push(Finding::error("document_duplicate", place, message));
+        }
+    }
+    findings
+}
+
+#[cfg(test)]
+mod tests;

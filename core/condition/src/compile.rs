@@ -191,7 +191,9 @@ impl Compiler<'_> {
 
     fn select(&mut self, expr: &IdedExpr) -> Typed {
         if let Expr::Select(SelectExpr { operand, field, test: true }) = &expr.expr {
-            let Some(mut segments) = segments_of(operand) else { return self.unsupported("has() of something computed") };
+            let Some(mut segments) = segments_of(operand) else {
+                return self.unsupported("has() of something computed");
+            };
             segments.push(field.clone());
             let (path, _, _) = match self.path(&segments) {
                 Ok(found) => found,

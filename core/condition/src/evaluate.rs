@@ -205,7 +205,9 @@ impl Node {
                 self.truth(facts).map(Val::Bool)
             }
             Node::Negate(one) => match one.val(facts)? {
-                Val::Int(number) => number.checked_neg().map_or_else(|| unfit("a number is too large"), |n| Ok(Val::Int(n))),
+                Val::Int(number) => {
+                    number.checked_neg().map_or_else(|| unfit("a number is too large"), |n| Ok(Val::Int(n)))
+                }
                 Val::Float(number) => Ok(Val::Float(-number)),
                 other => unfit(format!("`-` needs a number, {} came", other.kind())),
             },
@@ -226,9 +228,9 @@ impl Node {
 fn read<'f>(path: &'f Path, facts: &'f dyn Facts) -> Evaluated<Val<'f>> {
     let Some(value) = path.find(facts) else { return Err(Lack::Missing(path.text.clone())) };
     match (path.is_datetime, value) {
-        (true, Value::Text(text)) => instant(text).map(Val::Time).ok_or_else(|| {
-            Lack::Unfit(format!("{} holds `{text}`, which is not a date-time", path.text).into())
-        }),
+        (true, Value::Text(text)) => instant(text)
+            .map(Val::Time)
+            .ok_or_else(|| Lack::Unfit(format!("{} holds `{text}`, which is not a date-time", path.text).into())),
         (_, value) => Ok(Val::of(value)),
     }
 }
@@ -402,7 +404,9 @@ fn call<'f>(function: Function, nodes: &'f [Node], facts: &'f dyn Facts) -> Eval
         (Function::Size, Val::Items(items), _) => Ok(Val::Int(length(items.len()))),
         (Function::Size, Val::Map(map), _) => Ok(Val::Int(length(map.len()))),
         (Function::Contains, Val::Text(text), Some(Val::Text(part))) => Ok(Val::Bool(text.contains(part.as_ref()))),
-        (Function::StartsWith, Val::Text(text), Some(Val::Text(part))) => Ok(Val::Bool(text.starts_with(part.as_ref()))),
+        (Function::StartsWith, Val::Text(text), Some(Val::Text(part))) => {
+            Ok(Val::Bool(text.starts_with(part.as_ref())))
+        }
         (Function::EndsWith, Val::Text(text), Some(Val::Text(part))) => Ok(Val::Bool(text.ends_with(part.as_ref()))),
         (Function::LowerAscii, Val::Text(text), _) => Ok(Val::Text(text.to_ascii_lowercase().into())),
         (Function::UpperAscii, Val::Text(text), _) => Ok(Val::Text(text.to_ascii_uppercase().into())),
@@ -411,9 +415,8 @@ fn call<'f>(function: Function, nodes: &'f [Node], facts: &'f dyn Facts) -> Eval
             instant(&text).map_or_else(|| unfit(format!("`{text}` is not a date-time")), |at| Ok(Val::Time(at)))
         }
         (Function::Duration, ms @ Val::Duration(_), _) => Ok(ms),
-        (Function::Duration, Val::Text(text), _) => {
-            exact_ms(&text).map_or_else(|| unfit(format!("`{text}` is not an exact duration")), |ms| Ok(Val::Duration(ms)))
-        }
+        (Function::Duration, Val::Text(text), _) => exact_ms(&text)
+            .map_or_else(|| unfit(format!("`{text}` is not an exact duration")), |ms| Ok(Val::Duration(ms))),
         (Function::Int, number @ Val::Int(_), _) => Ok(number),
         (Function::Int, Val::Float(number), _) if number.abs() < 9.2e18 => Ok(Val::Int(number.trunc() as i64)),
         (Function::Int, Val::Text(text), _) => {

@@ -59,7 +59,8 @@ impl Condition {
         let (compiled, warnings) = compile::compile(source, schema)?;
         match compiled.ty {
             Type::Bool | Type::Any => Ok((Condition(Arc::new(compiled)), warnings)),
-            ty @ (Type::Number | Type::Text | Type::Datetime | Type::Duration | Type::List | Type::Map | Type::Null) => {
+            ty
+            @ (Type::Number | Type::Text | Type::Datetime | Type::Duration | Type::List | Type::Map | Type::Null) => {
                 Err(vec![Problem {
                     code: "condition_type",
                     message: format!("the condition `{source}` gives {}; expected true or false", ty.as_str()),

@@ -35,11 +35,16 @@ impl Type {
 /// What the catalog knows of a path such as `event.cart_total`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Lookup {
-    Known { ty: Type, required: bool },
+    Known {
+        ty: Type,
+        required: bool,
+    },
     /// Anything may be there: a profile attribute, say.
     Open,
     /// Nothing of that name can be there. `why` is a sentence that names what could be meant.
-    Unknown { why: String },
+    Unknown {
+        why: String,
+    },
 }
 
 pub trait Schema {

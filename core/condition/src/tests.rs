@@ -47,7 +47,9 @@ fn world() -> World {
             r#"{"cart_total": 80, "starts_at": "2026-05-02T09:00:00Z", "gift": true,
                 "items": [{"sku": "a"}, {"sku": "b"}], "big": 9007199254740993}"#,
         ),
-        profile: json(r#"{"plan": "pro", "age": 41, "score": 1.5, "tags": ["vip", "beta"], "none": null, "numeric": "80"}"#),
+        profile: json(
+            r#"{"plan": "pro", "age": 41, "score": 1.5, "tags": ["vip", "beta"], "none": null, "numeric": "80"}"#,
+        ),
     }
 }
 
@@ -58,7 +60,9 @@ fn outcome(source: &str) -> String {
             Outcome::False => "false".into(),
             Outcome::Failed(lack) => lack.to_string(),
         },
-        Err(problems) => problems.iter().map(|problem| format!("{}: {problem}", problem.code)).collect::<Vec<_>>().join("; "),
+        Err(problems) => {
+            problems.iter().map(|problem| format!("{}: {problem}", problem.code)).collect::<Vec<_>>().join("; ")
+        }
     }
 }
 
@@ -109,16 +113,43 @@ fn t12_a_value_of_another_type_is_an_error_and_never_false() {
 #[test]
 fn bad_conditions_say_what_is_wrong_and_where() {
     for (source, expected) in [
-        ("event.cart_totl > 50", "condition_unknown_path: event.cart_totl is not an attribute of the trigger abandoned_cart; did you mean cart_total? (column 1)"),
-        ("event.cart_total > '50'", "condition_type: a number (event.cart_total) cannot be compared with a text (column 1)"),
+        (
+            "event.cart_totl > 50",
+            "condition_unknown_path: event.cart_totl is not an attribute of the trigger abandoned_cart; did you mean cart_total? (column 1)",
+        ),
+        (
+            "event.cart_total > '50'",
+            "condition_type: a number (event.cart_total) cannot be compared with a text (column 1)",
+        ),
         ("event.gift > true", "condition_type: a boolean (event.gift) cannot be compared with a boolean (column 1)"),
-        ("event.cart_total", "condition_type: the condition `event.cart_total` gives a number; expected true or false (column 1)"),
-        ("cart_total > 5", "condition_unknown_path: `cart_total` is not known; a condition reads event, profile, trigger.<name>, record, steps.<id> and now (column 1)"),
-        ("profile == 1", "condition_unknown_path: `profile` alone is not a value; name an attribute of it, such as profile.id (column 1)"),
-        ("event.gift && event.cart_total", "condition_type: `&&` needs a boolean, not a number (event.cart_total) (column 12)"),
-        ("shout(profile.plan)", "condition_unknown_function: there is no function `shout`; there are has, size, contains, startsWith, endsWith, lowerAscii, upperAscii, timestamp, duration, int, double, string (column 1)"),
-        ("timestamp('tomorrow') < now", "condition_type: `tomorrow` is not an instant; expected RFC 3339 with an offset (column 12)"),
-        ("[1, 2].exists(x, x > 1)", "condition_unsupported: all, exists, exists_one, map and filter cannot be used in a condition (column 1)"),
+        (
+            "event.cart_total",
+            "condition_type: the condition `event.cart_total` gives a number; expected true or false (column 1)",
+        ),
+        (
+            "cart_total > 5",
+            "condition_unknown_path: `cart_total` is not known; a condition reads event, profile, trigger.<name>, record, steps.<id> and now (column 1)",
+        ),
+        (
+            "profile == 1",
+            "condition_unknown_path: `profile` alone is not a value; name an attribute of it, such as profile.id (column 1)",
+        ),
+        (
+            "event.gift && event.cart_total",
+            "condition_type: `&&` needs a boolean, not a number (event.cart_total) (column 12)",
+        ),
+        (
+            "shout(profile.plan)",
+            "condition_unknown_function: there is no function `shout`; there are has, size, contains, startsWith, endsWith, lowerAscii, upperAscii, timestamp, duration, int, double, string (column 1)",
+        ),
+        (
+            "timestamp('tomorrow') < now",
+            "condition_type: `tomorrow` is not an instant; expected RFC 3339 with an offset (column 12)",
+        ),
+        (
+            "[1, 2].exists(x, x > 1)",
+            "condition_unsupported: all, exists, exists_one, map and filter cannot be used in a condition (column 1)",
+        ),
     ] {
         assert_eq!(outcome(source), expected, "{source}");
     }
@@ -162,7 +193,8 @@ fn hostile_sources_are_refused_and_overflow_no_stack() {
 
 #[test]
 fn what_a_condition_saw_is_listed_once_each() {
-    let (condition, _) = Condition::compile("event.cart_total > 50 && (event.cart_total < 90 || has(profile.x))", &Shop).unwrap();
+    let (condition, _) =
+        Condition::compile("event.cart_total > 50 && (event.cart_total < 90 || has(profile.x))", &Shop).unwrap();
     let seen = condition.seen(&world());
     assert_eq!(seen, [("event.cart_total".into(), Value::Int(80)), ("profile.x".into(), Value::Null)]);
 }

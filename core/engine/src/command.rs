@@ -101,9 +101,18 @@ pub struct RejectedCount {
 #[derive(Clone, Debug, PartialEq)]
 pub enum ControlCommand {
     /// Documents were put or removed; makes the next catalog version.
-    DocumentsChanged { changes: Vec<DocumentChange>, by: Text },
-    KeyCreated { key: ApiKey, by: Text },
-    KeyRevoked { id: Text, by: Text },
+    DocumentsChanged {
+        changes: Vec<DocumentChange>,
+        by: Text,
+    },
+    KeyCreated {
+        key: ApiKey,
+        by: Text,
+    },
+    KeyRevoked {
+        id: Text,
+        by: Text,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq)]

@@ -1,13 +1,15 @@
 //! Deduplication by (source, id) within one profile (E3).
 
-use crate::state::{DedupKey, DedupWindow};
 use crate::Limits;
-use model::{Attributes, Text, Timestamp, Value};
+use crate::state::{DedupKey, DedupWindow};
+use model::{Attributes, Timestamp, Value};
 
 pub(crate) enum Seen {
     First,
     /// `conflict`: the same id with another payload; the first wins (trap T05).
-    Again { conflict: bool },
+    Again {
+        conflict: bool,
+    },
 }
 
 impl DedupWindow {

@@ -11,9 +11,13 @@ impl Display for Entry {
         match self {
             Entry::Received { trigger } => write!(f, "event {trigger}"),
             Entry::Duplicate { conflict: false } => f.write_str("duplicate: this id was seen before"),
-            Entry::Duplicate { conflict: true } => f.write_str("duplicate: this id was seen before with another payload, the first holds"),
+            Entry::Duplicate { conflict: true } => {
+                f.write_str("duplicate: this id was seen before with another payload, the first holds")
+            }
             Entry::Late { age_ms } => write!(f, "late: {} s old when received, acts on nothing", age_ms / 1000),
-            Entry::ClockAhead { by_ms } => write!(f, "the sender's clock is {} s ahead, taken as received", by_ms / 1000),
+            Entry::ClockAhead { by_ms } => {
+                write!(f, "the sender's clock is {} s ahead, taken as received", by_ms / 1000)
+            }
             Entry::Unmatched { trigger, nearest: None } => write!(f, "unmatched: no trigger is named {trigger}"),
             Entry::Unmatched { trigger, nearest: Some(nearest) } => {
                 write!(f, "unmatched: no trigger is named {trigger}; the nearest is {nearest}")
@@ -37,7 +41,9 @@ impl Display for Entry {
                 write!(f, "{} waits at {step} until {until}", Short(participant))?;
                 flags.iter().try_for_each(|flag| write!(f, " ({flag})"))
             }
-            Entry::NotWaited { participant, step, why } => write!(f, "{} goes on from {step}: {why}", Short(participant)),
+            Entry::NotWaited { participant, step, why } => {
+                write!(f, "{} goes on from {step}: {why}", Short(participant))
+            }
             Entry::TimedOut { participant, step } => write!(f, "{} time is up at {step}", Short(participant)),
             Entry::OutcomeMatched { participant, step, outcome, seen } => {
                 write!(f, "{} goes on from {step}: {outcome}{}", Short(participant), Saw(seen))
@@ -48,21 +54,31 @@ impl Display for Entry {
             Entry::Branched { participant, step, arm, seen } => {
                 write!(f, "{} takes {arm} at {step}{}", Short(participant), Saw(seen))
             }
-            Entry::SplitInto { participant, step, arm } => write!(f, "{} falls into {arm} at {step}", Short(participant)),
+            Entry::SplitInto { participant, step, arm } => {
+                write!(f, "{} falls into {arm} at {step}", Short(participant))
+            }
             Entry::Updated { participant, step, names } => {
                 write!(f, "{} changes the profile at {step}: {}", Short(participant), join(names))
             }
-            Entry::Raised { participant, step, trigger } => write!(f, "{} raises {trigger} at {step}", Short(participant)),
+            Entry::Raised { participant, step, trigger } => {
+                write!(f, "{} raises {trigger} at {step}", Short(participant))
+            }
             Entry::Failed { participant, step, why } => write!(f, "{} failed at {step}: {why}", Short(participant)),
-            Entry::Parked { participant, step, reason } => write!(f, "{} parked at {step}: {reason}", Short(participant)),
+            Entry::Parked { participant, step, reason } => {
+                write!(f, "{} parked at {step}: {reason}", Short(participant))
+            }
             Entry::Ended { participant, journey, step, reason } => {
                 write!(f, "{} left {journey} at {step}: {reason}", Short(participant))
             }
             Entry::GoalReached { journey, goal } => write!(f, "goal {goal} of {journey} reached"),
             Entry::ListenerFailed { journey, what, why } => write!(f, "{what} of {journey} could not be tested: {why}"),
-            Entry::Planned { effect, step, message } => write!(f, "send {message} planned at {step} as {}", ShortEffect(effect)),
+            Entry::Planned { effect, step, message } => {
+                write!(f, "send {message} planned at {step} as {}", ShortEffect(effect))
+            }
             Entry::Granted { effect, attempt } => write!(f, "send {} granted, attempt {attempt}", ShortEffect(effect)),
-            Entry::Blocked { effect, message, reason } => write!(f, "send {message} {} blocked: {reason}", ShortEffect(effect)),
+            Entry::Blocked { effect, message, reason } => {
+                write!(f, "send {message} {} blocked: {reason}", ShortEffect(effect))
+            }
             Entry::Cancelled { effect, message } => write!(f, "send {message} {} cancelled", ShortEffect(effect)),
             Entry::Settled { effect, outcome } => write!(f, "send {} {outcome}", ShortEffect(effect)),
             Entry::Interaction { effect, interaction, machine: false } => {

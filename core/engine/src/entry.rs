@@ -1,10 +1,10 @@
 //! Starts: who may enter, and with what (J4, J5, J10; J1 (6)).
 
+use crate::Apply;
 use crate::event::Occurrence;
 use crate::listeners::{Tested, test};
 use crate::state::{Holding, JourneyRecord, Participant};
 use crate::trace::{Entry, Refusal};
-use crate::Apply;
 use catalog::{JourneyVersion, StepIndex};
 use model::journey::RepeatMode;
 use model::{ParticipantId, Text};

@@ -1,9 +1,9 @@
 //! One event on one profile, in the order of J1: duplicates, profile changes, exits, goals, waits, starts.
 
+use crate::Apply;
 use crate::command::EventOccurred;
 use crate::trace::Entry;
 use crate::transition::Verdict;
-use crate::Apply;
 use catalog::Trigger;
 use model::{Attributes, Text};
 
@@ -53,7 +53,8 @@ impl Apply<'_> {
             None => trigger.binding_id(&event.attributes),
         };
         let binding_id = event.binding_id.as_deref().or(derived.as_deref());
-        let occurrence = Occurrence { trigger: &event.trigger, attributes: &event.attributes, binding_id, depth: *depth };
+        let occurrence =
+            Occurrence { trigger: &event.trigger, attributes: &event.attributes, binding_id, depth: *depth };
         if !self.profile.participants.is_empty() || !self.profile.journeys.is_empty() {
             self.exits(occurrence);
             self.goals(occurrence);

@@ -3,6 +3,7 @@
 use crate::state::Participant;
 use catalog::JourneyVersion;
 use model::{Attributes, Timestamp};
+use template::DataRef;
 
 /// The roots `event`, `profile`, `trigger.<name>` at one moment (design §5).
 #[derive(Clone, Copy)]
@@ -22,7 +23,12 @@ pub(crate) struct Inside<'a> {
 
 impl<'a> View<'a> {
     /// As the steps of `participant` see it.
-    pub fn of_steps(participant: &'a Participant, version: &'a JourneyVersion, profile: &'a Attributes, now: Timestamp) -> Self {
+    pub fn of_steps(
+        participant: &'a Participant,
+        version: &'a JourneyVersion,
+        profile: &'a Attributes,
+        now: Timestamp,
+    ) -> Self {
         View { event: &participant.event, profile, inside: Some(Inside { participant, version }), now }
     }
 
@@ -39,5 +45,42 @@ impl<'a> View<'a> {
             None if version.start.listener.trigger == *name => Some(&participant.event),
             None => None,
         }
+    }
+}
+
+impl condition::Facts for View<'_> {
+    fn root(&self, root: &condition::Root) -> Option<&Attributes> {
+        match root {
+            condition::Root::Event => Some(self.event),
+            condition::Root::Profile => Some(self.profile),
+            condition::Root::Trigger(name) => self.trigger(name),
+            // Records of business applications and answers of steps are not kept yet: what reads them lacks data.
+            condition::Root::Record | condition::Root::Step(_) => None,
+        }
+    }
+
+    fn now(&self) -> Timestamp {
+        self.now
+    }
+}
+
+impl template::Data for View<'_> {
+    fn root(&self, name: &str) -> Option<DataRef<'_>> {
+        match name {
+            "event" => Some(DataRef::Attributes(self.event)),
+            "profile" => Some(DataRef::Attributes(self.profile)),
+            "trigger" => Some(DataRef::Group(self)),
+            _ => None,
+        }
+    }
+
+    fn now(&self) -> Timestamp {
+        self.now
+    }
+}
+
+impl template::Group for View<'_> {
+    fn member(&self, name: &str) -> Option<DataRef<'_>> {
+        self.trigger(name).map(DataRef::Attributes)
     }
 }

@@ -1,11 +1,11 @@
 //! What a person did with a send, or what became of it, and the waits that it satisfies (J9, S8).
 
+use crate::Apply;
 use crate::command::InteractionOccurred;
 use crate::state::{Holding, Participant, SeenInteraction};
 use crate::trace::{Entry, Ignored};
 use crate::transition::Verdict;
 use crate::wait::consume;
-use crate::Apply;
 use catalog::{JourneyVersion, Next, OutcomeOn, StepKind};
 use model::{Attributes, EffectId, Text};
 

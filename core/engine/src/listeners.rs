@@ -1,11 +1,11 @@
 //! Exits, goals and waits: what an event means for those who are inside (J1 (3)–(5), J3, J9, J18).
 
+use crate::Apply;
 use crate::event::Occurrence;
 use crate::facts::View;
 use crate::state::{EarlyMatch, Holding, OutboxKind, OutboxState, Participant, SeenEvent};
 use crate::trace::{Entry, Seen};
 use crate::transition::SendState;
-use crate::Apply;
 use catalog::{JourneyVersion, Listener, Outcome, OutcomeOn, StepIndex, StepKind, binding};
 use condition::{Condition, Outcome as Truth};
 use model::journey::Since;
@@ -35,7 +35,9 @@ impl Apply<'_> {
         let Participant { journey, version, id, .. } = participant;
         let found = self.ctx.catalog.journey_version(journey, *version);
         let Some(found) = found else {
-            panic!("INVARIANT: the catalog keeps the versions people are on; {journey} version {version} of {id} is gone")
+            panic!(
+                "INVARIANT: the catalog keeps the versions people are on; {journey} version {version} of {id} is gone"
+            )
         };
         Arc::clone(found)
     }
@@ -109,7 +111,9 @@ impl Apply<'_> {
     pub(crate) fn waits(&mut self, occurrence: Occurrence<'_>) {
         let ids: Vec<ParticipantId> = self.profile.participants.iter().map(|participant| participant.id).collect();
         for id in ids {
-            let Some(at) = self.profile.participants.iter().position(|participant| participant.id == id) else { continue };
+            let Some(at) = self.profile.participants.iter().position(|participant| participant.id == id) else {
+                continue;
+            };
             // NOTE: the participant is taken out while it walks, so that steps may change the rest of the profile.
             let mut participant = self.profile.participants.remove(at);
             let version = self.version_of(&participant);
@@ -158,7 +162,9 @@ impl Apply<'_> {
             if *trigger != *occurrence.trigger.as_str() {
                 continue;
             }
-            if let Some(next) = self.try_outcome(participant, version, outcome, occurrence.attributes, trigger.as_text()) {
+            if let Some(next) =
+                self.try_outcome(participant, version, outcome, occurrence.attributes, trigger.as_text())
+            {
                 return Some(next);
             }
         }
@@ -200,9 +206,12 @@ impl Apply<'_> {
                     continue;
                 }
                 let view = self.view(participant, version).of_event(occurrence.attributes);
-                let (Ok(step_at), Ok(outcome_at)) = (u16::try_from(step_at), u16::try_from(outcome_at)) else { continue };
+                let (Ok(step_at), Ok(outcome_at)) = (u16::try_from(step_at), u16::try_from(outcome_at)) else {
+                    continue;
+                };
                 let matched = EarlyMatch { step: StepIndex(step_at), outcome: outcome_at, lsn: self.ctx.lsn };
-                let held = participant.early.iter().any(|early| (early.step, early.outcome) == (matched.step, outcome_at));
+                let held =
+                    participant.early.iter().any(|early| (early.step, early.outcome) == (matched.step, outcome_at));
                 if !held && matches!(test(outcome.condition.as_ref(), &view), Tested::True(_)) {
                     participant.early.push(matched);
                 }

@@ -1,11 +1,11 @@
 //! What events and updates change of a profile: identities, addresses, attributes, marks.
 
+use crate::Apply;
 use crate::command::{ProfileUpdated, Resolution};
 use crate::dedup::{self, Seen};
 use crate::state::OutboxKind;
 use crate::trace::Entry;
 use crate::transition::Verdict;
-use crate::Apply;
 use catalog::Trigger;
 use model::trigger::Bind;
 use model::{Attributes, Event, Identity, Text, Timestamp, Value};

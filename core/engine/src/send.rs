@@ -1,11 +1,11 @@
 //! Sends: planned, claimed, settled (S1, S4–S6).
 
+use crate::Apply;
 use crate::facts::View;
 use crate::state::{Holding, OutboxKind, OutboxRow, OutboxState, Participant, SentStep};
 use crate::trace::{Entry, Ignored};
 use crate::transition::{Effect, SendChanged, SendState};
 use crate::walk::{Flow, id_of};
-use crate::Apply;
 use catalog::{Address, JourneyVersion, Message, Part, Step};
 use model::identity::IdentityKind;
 use model::journey::Policy;
@@ -112,7 +112,8 @@ impl Apply<'_> {
 
     /// S1: the last checks, on the state at this place in the log.
     pub(crate) fn claim(&mut self, effect: EffectId, veto: Option<&Text>) {
-        let claimable = self.profile.outbox.iter().position(|row| row.effect == effect && row.state == OutboxState::Planned);
+        let claimable =
+            self.profile.outbox.iter().position(|row| row.effect == effect && row.state == OutboxState::Planned);
         let Some(at) = claimable else {
             // Cancelled by an exit (J3), or claimed already: a second claim is never granted (trap T57).
             self.trace(Entry::Ignored(Ignored::UnknownEffect));
@@ -139,9 +140,11 @@ impl Apply<'_> {
 
     /// The first reason against the hand-off, in the order of S1.
     fn refuses(&self, row: &OutboxRow, rendered: &Rendered, veto: Option<&Text>) -> Option<Text> {
-        let stopped = self.ctx.catalog.journey(&row.journey).is_some_and(|journey| {
-            journey.state == model::journey::JourneyState::Stopped
-        });
+        let stopped = self
+            .ctx
+            .catalog
+            .journey(&row.journey)
+            .is_some_and(|journey| journey.state == model::journey::JourneyState::Stopped);
         if stopped {
             return Some("journey_stopped".into());
         }
@@ -167,9 +170,10 @@ impl Apply<'_> {
 
     /// What became of a hand-off. Only what was claimed can be settled; a second answer finds nobody.
     pub(crate) fn settled(&mut self, effect: EffectId, settlement: &Settlement) {
-        let open = self.profile.outbox.iter().position(|row| {
-            row.effect == effect && matches!(row.state, OutboxState::Claimed | OutboxState::Unknown)
-        });
+        let open =
+            self.profile.outbox.iter().position(|row| {
+                row.effect == effect && matches!(row.state, OutboxState::Claimed | OutboxState::Unknown)
+            });
         let Some(at) = open else {
             self.trace(Entry::Ignored(Ignored::UnknownEffect));
             return;
@@ -225,11 +229,17 @@ impl Apply<'_> {
     }
 
     /// Lets the participant go on that holds at the send until it is settled. `reason` is why it went wrong.
-    fn leave_send(&mut self, row: &OutboxRow, policy: impl FnOnce(&Step) -> (Policy, &'static str), reason: Option<Text>) {
+    fn leave_send(
+        &mut self,
+        row: &OutboxRow,
+        policy: impl FnOnce(&Step) -> (Policy, &'static str),
+        reason: Option<Text>,
+    ) {
         let effect = row.effect;
-        let holds = self.profile.participant(row.participant).is_some_and(|participant| {
-            participant.holding == Holding::Settle { effect }
-        });
+        let holds = self
+            .profile
+            .participant(row.participant)
+            .is_some_and(|participant| participant.holding == Holding::Settle { effect });
         if !holds {
             return;
         }
@@ -293,9 +303,8 @@ impl Renderer<'_, '_> {
     }
 
     fn text(&mut self, template: &template::Template) -> Result<String, Text> {
-        let rendered = template
-            .render(&self.view, &template::Limits::default())
-            .map_err(|error| Text::from(error.to_string()))?;
+        let rendered =
+            template.render(&self.view, &template::Limits::default()).map_err(|error| Text::from(error.to_string()))?;
         for path in rendered.missing {
             if !self.missing.contains(&path) {
                 self.missing.push(path);

@@ -1,7 +1,6 @@
 //! The trace: what one command did and why (J17), as data, and as the sentence that people and tests read.
 
 use model::{EffectId, Identity, ParticipantId, Text, Timestamp, Value};
-use std::fmt;
 
 /// What a condition saw: path and value.
 pub type Seen = Vec<(Text, Value)>;
@@ -10,46 +9,159 @@ pub type Seen = Vec<(Text, Value)>;
 #[derive(Clone, Debug, PartialEq)]
 pub enum Entry {
     // the event itself
-    Received { trigger: Text },
-    Duplicate { conflict: bool },
-    Late { age_ms: i64 },
-    ClockAhead { by_ms: i64 },
-    Unmatched { trigger: Text, nearest: Option<Text> },
+    Received {
+        trigger: Text,
+    },
+    Duplicate {
+        conflict: bool,
+    },
+    Late {
+        age_ms: i64,
+    },
+    ClockAhead {
+        by_ms: i64,
+    },
+    Unmatched {
+        trigger: Text,
+        nearest: Option<Text>,
+    },
     /// The trigger is a draft or stopped: the event is kept and does nothing (C3).
-    TriggerNotReady { trigger: Text },
-    UnknownAttributes { names: Vec<Text> },
+    TriggerNotReady {
+        trigger: Text,
+    },
+    UnknownAttributes {
+        names: Vec<Text>,
+    },
     // the profile
     ProfileCreated,
-    Linked { identity: Identity },
-    IdentityConflict { identity: Identity },
-    AttributesChanged { names: Vec<Text> },
+    Linked {
+        identity: Identity,
+    },
+    IdentityConflict {
+        identity: Identity,
+    },
+    AttributesChanged {
+        names: Vec<Text>,
+    },
     // entry
-    StartRefused { journey: Text, version: u32, refusal: Refusal },
-    Started { participant: ParticipantId, journey: Text, version: u32, entry: u32 },
+    StartRefused {
+        journey: Text,
+        version: u32,
+        refusal: Refusal,
+    },
+    Started {
+        participant: ParticipantId,
+        journey: Text,
+        version: u32,
+        entry: u32,
+    },
     // on the way
-    Entered { participant: ParticipantId, step: Text },
-    Waiting { participant: ParticipantId, step: Text, until: Timestamp, flags: Vec<WaitFlag> },
-    NotWaited { participant: ParticipantId, step: Text, why: Text },
-    TimedOut { participant: ParticipantId, step: Text },
-    OutcomeMatched { participant: ParticipantId, step: Text, outcome: Text, seen: Seen },
-    OutcomeUnmatched { participant: ParticipantId, step: Text, outcome: Text, why: Text },
-    Branched { participant: ParticipantId, step: Text, arm: Text, seen: Seen },
-    SplitInto { participant: ParticipantId, step: Text, arm: Text },
-    Updated { participant: ParticipantId, step: Text, names: Vec<Text> },
-    Raised { participant: ParticipantId, step: Text, trigger: Text },
-    Failed { participant: ParticipantId, step: Text, why: Text },
-    Parked { participant: ParticipantId, step: Text, reason: Text },
-    Ended { participant: ParticipantId, journey: Text, step: Text, reason: Text },
-    GoalReached { journey: Text, goal: Text },
+    Entered {
+        participant: ParticipantId,
+        step: Text,
+    },
+    Waiting {
+        participant: ParticipantId,
+        step: Text,
+        until: Timestamp,
+        flags: Vec<WaitFlag>,
+    },
+    NotWaited {
+        participant: ParticipantId,
+        step: Text,
+        why: Text,
+    },
+    TimedOut {
+        participant: ParticipantId,
+        step: Text,
+    },
+    OutcomeMatched {
+        participant: ParticipantId,
+        step: Text,
+        outcome: Text,
+        seen: Seen,
+    },
+    OutcomeUnmatched {
+        participant: ParticipantId,
+        step: Text,
+        outcome: Text,
+        why: Text,
+    },
+    Branched {
+        participant: ParticipantId,
+        step: Text,
+        arm: Text,
+        seen: Seen,
+    },
+    SplitInto {
+        participant: ParticipantId,
+        step: Text,
+        arm: Text,
+    },
+    Updated {
+        participant: ParticipantId,
+        step: Text,
+        names: Vec<Text>,
+    },
+    Raised {
+        participant: ParticipantId,
+        step: Text,
+        trigger: Text,
+    },
+    Failed {
+        participant: ParticipantId,
+        step: Text,
+        why: Text,
+    },
+    Parked {
+        participant: ParticipantId,
+        step: Text,
+        reason: Text,
+    },
+    Ended {
+        participant: ParticipantId,
+        journey: Text,
+        step: Text,
+        reason: Text,
+    },
+    GoalReached {
+        journey: Text,
+        goal: Text,
+    },
     /// An exit or goal listener whose condition lacked data (J10).
-    ListenerFailed { journey: Text, what: Text, why: Text },
+    ListenerFailed {
+        journey: Text,
+        what: Text,
+        why: Text,
+    },
     // sends
-    Planned { effect: EffectId, step: Text, message: Text },
-    Granted { effect: EffectId, attempt: u32 },
-    Blocked { effect: EffectId, message: Text, reason: Text },
-    Cancelled { effect: EffectId, message: Text },
-    Settled { effect: EffectId, outcome: Text },
-    Interaction { effect: EffectId, interaction: Text, machine: bool },
+    Planned {
+        effect: EffectId,
+        step: Text,
+        message: Text,
+    },
+    Granted {
+        effect: EffectId,
+        attempt: u32,
+    },
+    Blocked {
+        effect: EffectId,
+        message: Text,
+        reason: Text,
+    },
+    Cancelled {
+        effect: EffectId,
+        message: Text,
+    },
+    Settled {
+        effect: EffectId,
+        outcome: Text,
+    },
+    Interaction {
+        effect: EffectId,
+        interaction: Text,
+        machine: bool,
+    },
     // nobody is concerned any more; normal and counted (J2)
     Ignored(Ignored),
 }

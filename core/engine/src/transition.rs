@@ -52,7 +52,9 @@ pub enum Verdict {
     Unmatched,
     /// Too old to act (E6).
     Late,
-    Duplicate { conflict: bool },
+    Duplicate {
+        conflict: bool,
+    },
 }
 
 /// A row of the ledger of sends as it is now (S5).
@@ -76,15 +78,28 @@ pub enum SendState {
     Planned,
     /// Handed off; the provider has not answered yet.
     HandedOff,
-    Accepted { provider_id: Option<Text> },
-    Rejected { reason: Text },
+    Accepted {
+        provider_id: Option<Text>,
+    },
+    Rejected {
+        reason: Text,
+    },
     /// Will be tried again.
-    Deferred { reason: Text, until: Timestamp },
-    Unknown { reason: Text },
+    Deferred {
+        reason: Text,
+        until: Timestamp,
+    },
+    Unknown {
+        reason: Text,
+    },
     /// Refused by its claim (S1).
-    Blocked { reason: Text },
+    Blocked {
+        reason: Text,
+    },
     /// Its participant left before it was claimed (J3).
-    Cancelled { reason: Text },
+    Cancelled {
+        reason: Text,
+    },
 }
 
 impl SendState {

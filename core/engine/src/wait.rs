@@ -1,10 +1,10 @@
 //! Waits: when they end, and what a timer means when it fires (J7–J9, J2).
 
+use crate::Apply;
 use crate::state::{Holding, OutboxState, Participant};
 use crate::trace::{Entry, Ignored, WaitFlag};
 use crate::transition::Effect;
 use crate::walk::{Flow, id_of};
-use crate::Apply;
 use calendar::Zone;
 use catalog::{JourneyVersion, OutcomeOn, Step, StepKind, Wait, WaitFor, WaitUntil};
 use model::journey::{LatePolicy, OnMissingDate};
@@ -19,9 +19,16 @@ enum End {
 
 impl Apply<'_> {
     /// J7: `fire_at` is fixed here and never moved. An instant that is now or past goes on at once.
-    pub(crate) fn begin_wait(&mut self, participant: &mut Participant, version: &JourneyVersion, step: &Step, wait: &Wait) -> Flow {
+    pub(crate) fn begin_wait(
+        &mut self,
+        participant: &mut Participant,
+        version: &JourneyVersion,
+        step: &Step,
+        wait: &Wait,
+    ) -> Flow {
         let resolved = catalog::zone_of(self.profile.time_zone(), version);
-        let mut flags: Vec<WaitFlag> = resolved.invalid.into_iter().map(|zone| WaitFlag::InvalidZone(zone.into())).collect();
+        let mut flags: Vec<WaitFlag> =
+            resolved.invalid.into_iter().map(|zone| WaitFlag::InvalidZone(zone.into())).collect();
         let fire_at = match self.wait_end(participant, version, &wait.until, &resolved.zone) {
             End::At(fire_at, flag) => {
                 flags.extend(flag);
@@ -63,7 +70,8 @@ impl Apply<'_> {
             },
             WaitUntil::Attribute { path, offset, on_missing } => {
                 let value = path.evaluate(&self.view(participant, version)).ok();
-                let Some(read) = value.as_ref().and_then(Value::as_text).and_then(|text| calendar::read_instant(text, zone))
+                let Some(read) =
+                    value.as_ref().and_then(Value::as_text).and_then(|text| calendar::read_instant(text, zone))
                 else {
                     return End::MissingDate(*on_missing);
                 };
@@ -83,7 +91,11 @@ impl Apply<'_> {
             }
             OnMissingDate::Exit => Flow::End("missing_date".into()),
             OnMissingDate::Error => {
-                self.trace(Entry::Failed { participant: participant.id, step: id_of(step), why: "missing_date".into() });
+                self.trace(Entry::Failed {
+                    participant: participant.id,
+                    step: id_of(step),
+                    why: "missing_date".into(),
+                });
                 self.park(participant, step, "missing_date".into());
                 Flow::Hold
             }
@@ -107,22 +119,30 @@ impl Apply<'_> {
         self.hold_until(participant, step, fire_at, flags, Holding::WaitFor { since: self.ctx.lsn })
     }
 
-    fn already_true(&mut self, participant: &mut Participant, version: &JourneyVersion, wait: &WaitFor) -> Option<Flow> {
+    fn already_true(
+        &mut self,
+        participant: &mut Participant,
+        version: &JourneyVersion,
+        wait: &WaitFor,
+    ) -> Option<Flow> {
         // Every candidate that could satisfy an outcome, earliest in the log first; document order breaks ties.
         let mut candidates: Vec<(Lsn, usize, Option<usize>)> = Vec::new();
         for (outcome_at, outcome) in wait.outcomes.iter().enumerate() {
             match &outcome.on {
                 OutcomeOn::Trigger { .. } => {
-                    let early = participant.early.iter().filter(|early| {
-                        early.step == participant.step && usize::from(early.outcome) == outcome_at
-                    });
+                    let early = participant
+                        .early
+                        .iter()
+                        .filter(|early| early.step == participant.step && usize::from(early.outcome) == outcome_at);
                     candidates.extend(early.map(|early| (early.lsn, outcome_at, None)));
                 }
                 OutcomeOn::Interaction { interaction, of } => {
                     let Some(sent) = participant.sends.iter().find(|sent| sent.step == *of) else { continue };
-                    let seen = sent.interactions.iter().enumerate().filter(|(_, seen)| {
-                        !seen.consumed && seen.interaction == *interaction.as_str()
-                    });
+                    let seen = sent
+                        .interactions
+                        .iter()
+                        .enumerate()
+                        .filter(|(_, seen)| !seen.consumed && seen.interaction == *interaction.as_str());
                     candidates.extend(seen.map(|(at, seen)| (seen.lsn, outcome_at, Some(at))));
                 }
             }

@@ -6,7 +6,7 @@ use crate::state::{Holding, OutboxKind, OutboxRow, OutboxState, Participant, Rai
 use crate::trace::Entry;
 use crate::transition::{Effect, Ended};
 use crate::{Apply, RAISE_DEPTH_MAX, STEPS_MAX};
-use catalog::{JourneyVersion, Mapping, Next, SplitArm, Step, StepIndex, StepKind};
+use catalog::{JourneyVersion, Mapping, Next, SplitArm, Step, StepKind};
 use condition::Condition;
 use model::journey::Policy;
 use model::{Attributes, EffectId, Name, ParticipantId, Text, Value};
@@ -102,7 +102,8 @@ impl Apply<'_> {
                 Tested::Failed(why) => return self.fail(participant, step, why),
             }
         }
-        let seen = arms.last().map(|(condition, _)| condition.seen(&self.view(participant, version))).unwrap_or_default();
+        let seen =
+            arms.last().map(|(condition, _)| condition.seen(&self.view(participant, version))).unwrap_or_default();
         self.trace(Entry::Branched { participant: participant.id, step: id_of(step), arm: "otherwise".into(), seen });
         Flow::Go(otherwise)
     }
@@ -182,7 +183,12 @@ impl Apply<'_> {
         Flow::Go(step.next)
     }
 
-    fn map(&self, participant: &Participant, version: &JourneyVersion, mappings: &[(Text, Mapping)]) -> Result<Attributes, Text> {
+    fn map(
+        &self,
+        participant: &Participant,
+        version: &JourneyVersion,
+        mappings: &[(Text, Mapping)],
+    ) -> Result<Attributes, Text> {
         mappings
             .iter()
             .map(|(name, mapping)| Ok((name.clone(), self.map_one(participant, version, mapping)?)))
@@ -220,7 +226,14 @@ impl Apply<'_> {
         self.follow(step.on_failure, participant, step, why, "failed")
     }
 
-    pub(crate) fn follow(&mut self, policy: Policy, participant: &mut Participant, step: &Step, why: Text, end: &str) -> Flow {
+    pub(crate) fn follow(
+        &mut self,
+        policy: Policy,
+        participant: &mut Participant,
+        step: &Step,
+        why: Text,
+        end: &str,
+    ) -> Flow {
         match policy {
             Policy::Continue => Flow::Go(step.next),
             Policy::Exit => Flow::End(end.into()),
@@ -292,4 +305,3 @@ fn binding_text(value: &Value) -> Option<Text> {
         Value::Null | Value::Bool(_) | Value::Float(_) | Value::List(_) | Value::Map(_) => None,
     }
 }
-

@@ -1,10 +1,10 @@
 //! Documents: everything a person makes is a file (design §5). Reading and writing them; nothing else.
 
-use crate::{Finding, Name};
 use crate::journey::Journey;
 use crate::journey_test::JourneyTest;
 use crate::message::Message;
 use crate::trigger::Trigger;
+use crate::{Finding, Name};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;

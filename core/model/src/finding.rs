@@ -66,10 +66,11 @@ impl fmt::Display for Finding {
             Severity::Warning => "warning",
         };
         write!(f, "{severity}[{}]", self.code)?;
-        for place in [self.file.as_deref(), Some(self.document.as_str()), self.step.as_deref(), Some(self.path.as_str())]
-            .into_iter()
-            .flatten()
-            .filter(|place| !place.is_empty())
+        for place in
+            [self.file.as_deref(), Some(self.document.as_str()), self.step.as_deref(), Some(self.path.as_str())]
+                .into_iter()
+                .flatten()
+                .filter(|place| !place.is_empty())
         {
             write!(f, " {place}")?;
         }

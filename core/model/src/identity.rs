@@ -56,7 +56,9 @@ impl Identity {
     /// What is wrong with `kind` or `value`, as a sentence for the sender.
     pub fn new(kind: &str, value: &str) -> Result<Self, String> {
         let Some(kind) = IdentityKind::parse(kind) else {
-            return Err(format!("`{kind}` is not a kind of identity; expected a name such as user_id, email or contact"));
+            return Err(format!(
+                "`{kind}` is not a kind of identity; expected a name such as user_id, email or contact"
+            ));
         };
         let value = value.trim();
         if value.is_empty() {

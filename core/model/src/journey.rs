@@ -192,10 +192,9 @@ impl Step {
         let mut given = kinds.iter().filter_map(|(name, kind)| kind.map(|kind| (*name, kind)));
         match (given.next(), given.next()) {
             (Some((_, kind)), None) => Ok(kind),
-            (None, _) => Err(format!(
-                "the step does nothing; expected one of {}",
-                kinds.map(|(name, _)| name).join(", ")
-            )),
+            (None, _) => {
+                Err(format!("the step does nothing; expected one of {}", kinds.map(|(name, _)| name).join(", ")))
+            }
             (Some((first, _)), Some((second, _))) => {
                 Err(format!("the step is both `{first}` and `{second}`; a step is of one kind, make two of it"))
             }
@@ -453,6 +452,3 @@ impl Step {
         arms
     }
 }
-
-
-

@@ -144,7 +144,9 @@ impl<'de> Deserialize<'de> for Weekdays {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let days = Vec::<Weekday>::deserialize(deserializer)?;
         Weekdays::of(&days).ok_or_else(|| {
-            serde::de::Error::custom("an empty list of days means never; name at least one day, or leave `days` out for every day")
+            serde::de::Error::custom(
+                "an empty list of days means never; name at least one day, or leave `days` out for every day",
+            )
         })
     }
 }

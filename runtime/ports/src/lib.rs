@@ -4,9 +4,12 @@
 //! They are synchronous; a host that waits for a disk or a network does so on a thread of its own.
 
 pub mod channel;
+pub mod codec;
 pub mod log;
+pub mod memory;
 pub mod state;
 
 pub use channel::{Channel, HandOff};
+pub use codec::rows;
 pub use log::{Entry, Frame, Log};
 pub use state::{Keyspace, Row, State};

@@ -131,6 +131,9 @@ pub trait Log: Send {
     /// The stamp of that record; `Timestamp::MIN` when there is none (O2: a restart never goes below it).
     fn last_stamp(&self) -> Timestamp;
 
+    /// The last record whose trace is in the trace file; replay makes those behind it again.
+    fn last_traced(&self) -> Lsn;
+
     /// Writes `frame` after everything before it. Durable only when a sync that was begun afterwards has finished.
     /// After a crash the frame is there whole or not at all, and never without all the frames before it.
     ///

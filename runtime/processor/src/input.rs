@@ -1,8 +1,8 @@
 //! What comes into a group of partitions, and what it answers.
 
 use catalog::PlanLine;
-use engine::command::{ApiKey, DocumentChange, InteractionOccurred, RejectedCount};
 use engine::Profile;
+use engine::command::{ApiKey, DocumentChange, InteractionOccurred, RejectedCount};
 use model::send::Settlement;
 use model::{Attributes, CatalogVersion, EffectId, Event, Finding, Identity, Lsn, ProfileId, Text, Timestamp};
 use ports::rows::SendRow;
@@ -12,20 +12,41 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub enum Input<T> {
     /// The accepted items of one request, stored together or not at all (E2).
-    Submit { items: Vec<Item>, ticket: T },
+    Submit {
+        items: Vec<Item>,
+        ticket: T,
+    },
     /// What a person did with a send, from a tracking link or a provider.
-    Interaction { profile: ProfileId, occurred: InteractionOccurred, ticket: T },
+    Interaction {
+        profile: ProfileId,
+        occurred: InteractionOccurred,
+        ticket: T,
+    },
     /// What became of a hand-off; nobody waits for an answer.
-    Settled { profile: ProfileId, effect: EffectId, settlement: Settlement },
-    Control { request: ControlRequest, ticket: T },
+    Settled {
+        profile: ProfileId,
+        effect: EffectId,
+        settlement: Settlement,
+    },
+    Control {
+        request: ControlRequest,
+        ticket: T,
+    },
     /// Reads one profile, seeing everything acknowledged (design §2.8).
-    Read { who: Who, ticket: T },
+    Read {
+        who: Who,
+        ticket: T,
+    },
 }
 
 /// An item as a front door made it: schema checked, identities not yet resolved.
 #[derive(Clone, Debug)]
 pub enum Item {
-    Event { event: Event, checked_with: CatalogVersion, unknown_attributes: Vec<Text> },
+    Event {
+        event: Event,
+        checked_with: CatalogVersion,
+        unknown_attributes: Vec<Text>,
+    },
     Update(Update),
     /// Refused at the door; stored for the books only (E4).
     Rejected(RejectedCount),
@@ -44,9 +65,19 @@ pub struct Update {
 #[derive(Clone, Debug)]
 pub enum ControlRequest {
     /// Puts or removes documents. `expected`: refuse when the catalog has moved on since the plan was made.
-    Documents { changes: Vec<DocumentChange>, expected: Option<CatalogVersion>, by: Text },
-    CreateKey { key: ApiKey, by: Text },
-    RevokeKey { id: Text, by: Text },
+    Documents {
+        changes: Vec<DocumentChange>,
+        expected: Option<CatalogVersion>,
+        by: Text,
+    },
+    CreateKey {
+        key: ApiKey,
+        by: Text,
+    },
+    RevokeKey {
+        id: Text,
+        by: Text,
+    },
 }
 
 #[derive(Clone, Debug)]
@@ -58,14 +89,27 @@ pub enum Who {
 #[derive(Clone, Debug)]
 pub enum Answer {
     /// Durable. Reads that ask for `at_least` this position see it.
-    Stored { position: Lsn },
+    Stored {
+        position: Lsn,
+    },
     /// Nothing was stored that was not there before; try again (E2).
-    Unavailable { why: String },
-    Applied { version: CatalogVersion, position: Lsn, plan: Vec<PlanLine>, findings: Vec<Finding> },
+    Unavailable {
+        why: String,
+    },
+    Applied {
+        version: CatalogVersion,
+        position: Lsn,
+        plan: Vec<PlanLine>,
+        findings: Vec<Finding>,
+    },
     /// The documents have errors; nothing was changed.
-    Refused { findings: Vec<Finding> },
+    Refused {
+        findings: Vec<Finding>,
+    },
     /// Somebody else published in between.
-    Conflict { version: CatalogVersion },
+    Conflict {
+        version: CatalogVersion,
+    },
     /// No such key.
     UnknownKey,
     Profile(Option<Box<ProfileRead>>),

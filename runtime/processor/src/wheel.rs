@@ -3,8 +3,8 @@
 //! A timer costs 16 bytes in its bucket: milliseconds into the hour (4), key slot of the profile (4), seq (8). The
 //! store is not written for timers; the wheel is filled at start by one scan over the profiles.
 
-use model::{KeySlot, Timestamp};
 use engine::state::Timer;
+use model::{KeySlot, Timestamp};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 

@@ -1,0 +1,181 @@
+//! Message documents compiled: which parts each channel has, and their templates.
+
+use crate::compiled::{Address, Message, Part};
+use model::message::{Channel, Message as Spec};
+use model::{Finding, Name, Text, Value};
+use template::{Format, Template};
+
+/// The compiled message; None when a finding is an error.
+pub(crate) fn message(name: &Name, spec: &Spec, version: u32, findings: &mut Vec<Finding>) -> Option<Message> {
+    let mut compiler = Compiler { document: format!("Message/{name}"), findings: Vec::new() };
+    compiler.fields(spec);
+    let parts = compiler.parts(spec);
+    let address = compiler.address(spec);
+    if spec.purpose.is_none() {
+        let message = "it has no purpose; say `purpose: commercial` or `transactional`, which decides about consent";
+        compiler.findings.push(Finding::warning("send_without_purpose", &compiler.document, message).at_path("spec"));
+    }
+    let failed = compiler.findings.iter().any(|finding| finding.severity == model::Severity::Error);
+    findings.append(&mut compiler.findings);
+    let address = address.filter(|_| !failed)?;
+    Some(Message {
+        name: name.clone(),
+        version,
+        channel: spec.channel,
+        purpose: spec.purpose,
+        topic: spec.topic.as_deref().map(Text::from),
+        address,
+        parts,
+        on_missing: spec.on_missing,
+    })
+}
+
+struct Compiler {
+    document: String,
+    findings: Vec<Finding>,
+}
+
+/// Which fields a channel has, and which of them it needs.
+fn fields_of(channel: Channel) -> (&'static [&'static str], &'static [&'static str]) {
+    match channel {
+        Channel::Email => (&["to", "from", "reply_to", "subject", "html", "text"], &["subject"]),
+        Channel::Sms => (&["to", "from", "text"], &["text"]),
+        Channel::Push => (&["to", "subject", "body"], &["body"]),
+        Channel::Webhook => (&["url", "body", "headers"], &["url"]),
+    }
+}
+
+impl Compiler {
+    fn error(&mut self, code: &'static str, path: &str, message: String) {
+        self.findings.push(Finding::error(code, &self.document, message).at_path(format!("spec.{path}")));
+    }
+
+    fn fields(&mut self, spec: &Spec) {
+        let channel = spec.channel.as_str();
+        let (allowed, required) = fields_of(spec.channel);
+        let given = [
+            ("to", spec.to.is_some()),
+            ("from", spec.from.is_some()),
+            ("reply_to", spec.reply_to.is_some()),
+            ("subject", spec.subject.is_some()),
+            ("html", spec.html.is_some()),
+            ("text", spec.text.is_some()),
+            ("body", spec.body.is_some()),
+            ("url", spec.url.is_some()),
+            ("headers", !spec.headers.is_empty()),
+        ];
+        for (field, is_given) in given {
+            if is_given && !allowed.contains(&field) {
+                let allowed = allowed.join(", ");
+                self.error(
+                    "message_field",
+                    field,
+                    format!("a message by {channel} has no `{field}`; it has {allowed}"),
+                );
+            }
+            if !is_given && required.contains(&field) {
+                self.error("message_field", field, format!("a message by {channel} needs `{field}`"));
+            }
+        }
+        if spec.channel == Channel::Email && spec.html.is_none() && spec.text.is_none() {
+            self.error("message_field", "html", "an e-mail needs `html`, `text` or both".to_owned());
+        }
+    }
+
+    fn address(&mut self, spec: &Spec) -> Option<Address> {
+        match spec.channel.address_attribute() {
+            Some(default) => Some(Address::Attribute(spec.to.as_deref().unwrap_or(default).into())),
+            None => {
+                let url = spec.url.as_deref()?;
+                let starts_well = url.starts_with("https://") || url.starts_with("http://") || url.starts_with("{{");
+                if !starts_well {
+                    self.error("message_url", "url", format!("`{url}` is no http or https address"));
+                }
+                self.template("url", url, Format::Text).map(Address::Url)
+            }
+        }
+    }
+
+    fn parts(&mut self, spec: &Spec) -> Vec<(Text, Part)> {
+        let mut parts: Vec<(Text, Part)> = Vec::new();
+        let texts =
+            [("from", &spec.from), ("reply_to", &spec.reply_to), ("subject", &spec.subject), ("text", &spec.text)];
+        for (name, text) in texts {
+            let part = text.as_ref().and_then(|text| self.text_part(name, text));
+            parts.extend(part.map(|part| (name.into(), part)));
+        }
+        if let Some(template) = spec.html.as_ref().and_then(|html| self.template("html", html, Format::Html)) {
+            parts.push(("html".into(), Part::TrackedHtml(template)));
+        }
+        if let Some(part) = spec.body.as_ref().and_then(|body| self.value_part("body", body)) {
+            parts.push(("body".into(), part));
+        }
+        let headers: Vec<(Text, Part)> = spec
+            .headers
+            .iter()
+            .filter_map(|(name, text)| Some((name.as_str().into(), self.text_part(&format!("headers.{name}"), text)?)))
+            .collect();
+        if !headers.is_empty() {
+            parts.push(("headers".into(), Part::Map(headers)));
+        }
+        parts
+    }
+
+    fn text_part(&mut self, path: &str, text: &str) -> Option<Part> {
+        if !text.contains("{{") && !text.contains("{%") {
+            return Some(Part::Fixed(Value::Text(text.into())));
+        }
+        self.template(path, text, Format::Text).map(Part::Text)
+    }
+
+    fn value_part(&mut self, path: &str, value: &Value) -> Option<Part> {
+        Some(match value {
+            Value::Null | Value::Bool(_) | Value::Int(_) | Value::Float(_) => Part::Fixed(value.clone()),
+            Value::Text(text) => self.text_part(path, text)?,
+            Value::List(items) => {
+                let parts = items.iter().enumerate().map(|(at, item)| self.value_part(&format!("{path}[{at}]"), item));
+                Part::List(parts.collect::<Option<_>>()?)
+            }
+            Value::Map(map) => {
+                let parts = map
+                    .iter()
+                    .map(|(name, value)| Some((name.clone(), self.value_part(&format!("{path}.{name}"), value)?)));
+                Part::Map(parts.collect::<Option<_>>()?)
+            }
+        })
+    }
+
+    fn template(&mut self, path: &str, source: &str, format: Format) -> Option<Template> {
+        match Template::compile(source, format) {
+            Ok(template) => Some(template),
+            Err(error) => {
+                self.error("template_syntax", path, error.to_string());
+                None
+            }
+        }
+    }
+}
+
+impl Message {
+    /// Every template of it, with the path of its part.
+    pub(crate) fn templates(&self) -> Vec<(String, &Template)> {
+        fn of_part<'a>(path: String, part: &'a Part, found: &mut Vec<(String, &'a Template)>) {
+            match part {
+                Part::Fixed(_) => {}
+                Part::Text(template) | Part::TrackedHtml(template) => found.push((path, template)),
+                Part::List(items) => {
+                    items.iter().enumerate().for_each(|(at, item)| of_part(format!("{path}[{at}]"), item, found));
+                }
+                Part::Map(pairs) => {
+                    pairs.iter().for_each(|(name, part)| of_part(format!("{path}.{name}"), part, found));
+                }
+            }
+        }
+        let mut found = Vec::new();
+        if let Address::Url(template) = &self.address {
+            found.push(("url".to_owned(), template));
+        }
+        self.parts.iter().for_each(|(name, part)| of_part(name.to_string(), part, &mut found));
+        found
+    }
+}

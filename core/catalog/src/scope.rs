@@ -1,0 +1,66 @@
+//! What conditions, mappings and templates of a journey may read, as the catalog knows it.
+
+use crate::Catalog;
+use crate::compiled::Trigger;
+use condition::{Lookup, Schema, Type};
+use model::trigger::{AttributeType, TriggerKind};
+
+/// The roots at one place of a journey.
+pub(crate) struct Scope<'a> {
+    pub catalog: &'a Catalog,
+    /// What `event` is there: the event under test in a `where`, the start's in steps and messages (J10).
+    pub event: Option<&'a Trigger>,
+}
+
+impl Schema for Scope<'_> {
+    fn lookup(&self, path: &[&str]) -> Lookup {
+        match path {
+            ["event", attribute, rest @ ..] => match self.event {
+                Some(trigger) => attribute_of(trigger, "event", attribute, rest),
+                None => Lookup::Open,
+            },
+            ["trigger", name, attribute, rest @ ..] => match self.catalog.trigger(name) {
+                // It may not have come yet, so even a required attribute may be missing.
+                Some(trigger) => match attribute_of(trigger, &format!("trigger.{name}"), attribute, rest) {
+                    Lookup::Known { ty, .. } => Lookup::Known { ty, required: false },
+                    other @ (Lookup::Open | Lookup::Unknown { .. }) => other,
+                },
+                None => {
+                    let near = self.catalog.nearest_trigger(name).map(|near| format!("; did you mean {near}?"));
+                    Lookup::Unknown { why: format!("there is no trigger {name}{}", near.unwrap_or_default()) }
+                }
+            },
+            _ => Lookup::Open,
+        }
+    }
+}
+
+fn attribute_of(trigger: &Trigger, root: &str, attribute: &str, rest: &[&str]) -> Lookup {
+    if let Ok(at) = trigger.attributes.binary_search_by(|declared| declared.name.as_str().cmp(attribute)) {
+        let declared = &trigger.attributes[at];
+        if !rest.is_empty() {
+            return Lookup::Open;
+        }
+        return Lookup::Known { ty: type_of(declared.ty), required: declared.required };
+    }
+    // Records bring whatever columns their table has.
+    if trigger.kind == TriggerKind::Business || attribute.starts_with("contactpoint_") {
+        return Lookup::Open;
+    }
+    let names = trigger.attributes.iter().map(|declared| declared.name.as_str());
+    let hint = match model::nearest::nearest(attribute, names.clone()) {
+        Some(near) => format!("; did you mean {near}?"),
+        None if trigger.attributes.is_empty() => "; it declares none".to_owned(),
+        None => format!("; it declares {}", names.collect::<Vec<_>>().join(", ")),
+    };
+    Lookup::Unknown { why: format!("{root}.{attribute} is not an attribute of the trigger {}{hint}", trigger.name) }
+}
+
+pub(crate) fn type_of(ty: AttributeType) -> Type {
+    match ty {
+        AttributeType::Text | AttributeType::Reference => Type::Text,
+        AttributeType::Number => Type::Number,
+        AttributeType::Boolean => Type::Bool,
+        AttributeType::Datetime => Type::Datetime,
+    }
+}

@@ -1,0 +1,899 @@
+//! A group: the partitions that one thread handles, over one log and one store.
+//!
+//! ```text
+//!   inputs ─► stage: resolve identities, stamp ─► frame ─► Log.append ─► begin_sync ─┐
+//!                                                            │                       │ the disk works
+//!                                                            └─► apply, in memory ◄──┤ meanwhile
+//!                                                                       │            │
+//!   Released { answers, hand_offs } ◄── only when both are done ◄───────┴── finish_sync
+//! ```
+//! After an error nothing in memory may be trusted: the host drops the group and opens it anew (design §2.5).
+
+use crate::checkpoint::InFlight;
+use crate::directory::{self, IdentityHash, Linked};
+use crate::dispatcher::{ChannelPolicy, Dispatcher, Waiting};
+use crate::input::{Answer, ControlRequest, Input, Item, ProfileRead, Released, TailItem, Update, Who};
+use crate::partition::{Linking, Partition, Stopped, Surroundings};
+use catalog::{Built, Catalog, Change};
+use engine::command::{
+    Command, ControlCommand, DocumentChange, EventOccurred, ProfileCommand, ProfileUpdated, RejectedCount, Resolution,
+};
+use engine::control::{self, Control};
+use engine::state::{OutboxState, Raised};
+use engine::{Effect, Limits, PartitionCommand};
+use model::send::Settlement;
+use model::{CatalogVersion, EffectId, Event, Identity, KeySlot, Lsn, PartitionId, ProfileId, Text, Timestamp};
+use ports::log::TraceRow;
+use ports::{Frame, HandOff, Log, State, codec};
+use std::collections::{BTreeMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use template::tracking::Signer;
+
+/// What a group is opened with.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// How many partitions there are, 1 to 1,024; fixed at the first start.
+    pub partitions: u16,
+    /// Profiles kept in memory over all partitions. More means fewer reads of the store, about 1 KiB each.
+    pub hot_profiles_max: usize,
+    pub limits: Limits,
+    pub channels: BTreeMap<Text, ChannelPolicy>,
+    /// Timers fired in one turn; the rest follow in the next, so that inputs are not held up by a burst.
+    pub timers_per_turn_max: usize,
+    /// Claims appended in one turn.
+    pub claims_per_turn_max: usize,
+    /// Replays a tail that was written under other rules instead of refusing it (design §2.5).
+    pub accept_rules_change: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            partitions: 16,
+            hot_profiles_max: 500_000,
+            limits: Limits::default(),
+            channels: BTreeMap::new(),
+            timers_per_turn_max: 4_096,
+            claims_per_turn_max: 4_096,
+            accept_rules_change: false,
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Log(#[from] ports::log::Error),
+    #[error(transparent)]
+    State(#[from] ports::state::Error),
+    #[error("record {lsn} of the log cannot be read: {why}")]
+    Record { lsn: Lsn, why: String },
+    #[error(
+        "the log's tail was written under rules {found}, this program has rules {ours}; stop it cleanly with the old \
+         program first, or start with --accept-rules-change"
+    )]
+    RulesChanged { found: u32, ours: u32 },
+    #[error("the data directory has {found} partitions; the configuration says {wanted}, and they cannot be changed")]
+    Partitions { found: u16, wanted: u16 },
+    #[error("the published documents of catalog version {version} cannot be compiled: {why}")]
+    Catalog { version: u64, why: String },
+}
+
+/// A turn that failed, with the tickets of those who now wait in vain.
+#[derive(Debug)]
+pub struct Failed<T> {
+    pub error: Error,
+    pub tickets: Vec<T>,
+}
+
+pub struct Group<L, S: ?Sized, T> {
+    pub(crate) options: Options,
+    pub(crate) log: L,
+    pub(crate) state: Arc<S>,
+    pub(crate) secret: [u8; 32],
+    pub(crate) signer: Signer,
+    pub(crate) partitions: Vec<Partition>,
+    pub(crate) control: Control,
+    pub(crate) control_changes: Vec<control::Changed>,
+    pub(crate) catalogs: BTreeMap<CatalogVersion, Arc<Catalog>>,
+    pub(crate) now: Timestamp,
+    /// The last record appended.
+    pub(crate) last: Lsn,
+    pub(crate) dispatcher: Dispatcher,
+    /// What the group itself wants to append, before anybody's inputs.
+    pub(crate) own: VecDeque<Own>,
+    pub(crate) checkpoint: Option<InFlight>,
+    pub(crate) checkpointed: Lsn,
+    pub(crate) counters: Counters,
+    frame: Frame,
+    staged: Vec<Staged>,
+    publishes: Vec<(CatalogVersion, T, Answer)>,
+    tail_wanted: bool,
+}
+
+/// Appended by the group on its own account.
+#[derive(Debug)]
+pub(crate) enum Own {
+    Raise { profile: ProfileId, effect: EffectId, journey: Text, raised: Arc<Raised> },
+    CatalogChanged { partition: PartitionId, version: CatalogVersion },
+    JourneyStopped { profile: ProfileId, journey: Text },
+    Settled { profile: ProfileId, effect: EffectId, settlement: Settlement },
+}
+
+/// A record of the frame that is being written, to be applied.
+#[derive(Debug)]
+struct Staged {
+    lsn: Lsn,
+    partition: PartitionId,
+    slot: KeySlot,
+    command: Command,
+}
+
+/// What happened so far; monotonic since the group was opened.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    pub records: u64,
+    pub frames: u64,
+    pub events: u64,
+    pub duplicates: u64,
+    pub timers_fired: u64,
+    pub timers_stale: u64,
+    pub hand_offs: u64,
+    pub settled: u64,
+    pub checkpoints: u64,
+    /// Refused entries by code (J4).
+    pub refusals: BTreeMap<&'static str, u64>,
+}
+
+impl<L: Log, S: State + ?Sized, T> Group<L, S, T> {
+    pub(crate) fn empty(log: L, state: Arc<S>, secret: [u8; 32], signer: Signer, options: Options) -> Self {
+        let partitions = usize::from(options.partitions);
+        let (profiles_max, links_max) =
+            (options.hot_profiles_max / partitions, options.hot_profiles_max * 3 / partitions);
+        Group {
+            dispatcher: Dispatcher::new(&options.channels),
+            partitions: (0..options.partitions)
+                .map(|id| Partition::new(PartitionId(id), profiles_max, links_max))
+                .collect(),
+            now: log.last_stamp(),
+            last: log.last_lsn(),
+            options,
+            log,
+            state,
+            secret,
+            signer,
+            control: Control::default(),
+            control_changes: Vec::new(),
+            catalogs: [(CatalogVersion(0), Arc::new(Catalog::empty()))].into(),
+            own: VecDeque::new(),
+            checkpoint: None,
+            checkpointed: Lsn(0),
+            counters: Counters::default(),
+            frame: Frame::default(),
+            staged: Vec::new(),
+            publishes: Vec::new(),
+            tail_wanted: false,
+        }
+    }
+
+    /// The catalog that all running partitions apply.
+    pub fn catalog(&self) -> &Arc<Catalog> {
+        &self.catalogs[&self.control.version()]
+    }
+
+    pub fn control(&self) -> &Control {
+        &self.control
+    }
+
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    pub fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    pub fn position(&self) -> Lsn {
+        self.last
+    }
+
+    /// Everything up to here is in the store.
+    pub fn checkpointed(&self) -> Lsn {
+        self.checkpointed
+    }
+
+    pub fn stopped(&self) -> impl Iterator<Item = (PartitionId, &Stopped)> {
+        self.partitions.iter().filter_map(|partition| Some((partition.id, partition.stopped.as_ref()?)))
+    }
+
+    pub fn timers(&self) -> usize {
+        self.partitions.iter().map(|partition| partition.wheel.len()).sum()
+    }
+
+    pub fn hot_profiles(&self) -> usize {
+        self.partitions.iter().map(|partition| partition.hot.len()).sum()
+    }
+
+    pub fn waiting_sends(&self) -> impl Iterator<Item = (&Text, usize)> {
+        self.dispatcher.waiting()
+    }
+
+    /// Whether every event is described to the live tail.
+    pub fn watch(&mut self, wanted: bool) {
+        self.tail_wanted = wanted;
+    }
+
+    /// Whether a turn without inputs at `now` would do something.
+    pub fn has_work(&self, now: Timestamp) -> bool {
+        !self.own.is_empty() || self.dispatcher.has_claims() || self.next_timer_at().is_some_and(|at| at <= now)
+    }
+
+    pub fn next_timer_at(&self) -> Option<Timestamp> {
+        let running = self.partitions.iter().filter(|partition| partition.stopped.is_none());
+        running.filter_map(|partition| partition.wheel.next_at()).min()
+    }
+
+    /// One turn: stores, applies and releases. `inputs` are taken in their order, then timers due at `now` (E12).
+    ///
+    /// # Errors
+    /// When log or store failed; nothing was released, and the group must be opened anew.
+    pub fn turn(&mut self, now: Timestamp, inputs: Vec<Input<T>>) -> Result<Released<T>, Failed<T>> {
+        self.now = self.now.max(now);
+        let mut released = Released::default();
+        let mut stored: Vec<T> = Vec::new();
+        let result = self.store(inputs, &mut stored, &mut released);
+        match result {
+            Ok(()) => {
+                let position = self.last;
+                released.answers.extend(stored.into_iter().map(|ticket| (ticket, Answer::Stored { position })));
+                Ok(released)
+            }
+            Err(error) => {
+                let mut tickets = stored;
+                tickets.extend(released.answers.into_iter().map(|(ticket, _)| ticket));
+                tickets.extend(self.publishes.drain(..).map(|(_, ticket, _)| ticket));
+                Err(Failed { error, tickets })
+            }
+        }
+    }
+
+    fn store(&mut self, inputs: Vec<Input<T>>, stored: &mut Vec<T>, released: &mut Released<T>) -> Result<(), Error> {
+        self.frame.clear();
+        self.staged.clear();
+        self.stage_own()?;
+        self.stage_claims()?;
+        let mut failed = None;
+        let mut reads = Vec::new();
+        for input in inputs {
+            // NOTE: after a failure the rest is only emptied of its tickets, so that nobody waits for ever.
+            let staged =
+                if failed.is_none() { self.stage(input, stored, &mut reads, released) } else { refuse(input, stored) };
+            if let Err(error) = staged {
+                failed = Some(error);
+            }
+        }
+        if let Some(error) = failed {
+            return Err(error);
+        }
+        self.stage_timers()?;
+        if !self.frame.is_empty() {
+            self.log.append(&self.frame)?;
+            self.log.begin_sync()?;
+            let applied = self.apply_staged(released);
+            // NOTE: the sync is waited for in any case; an error of applying goes before its own.
+            let synced = self.log.finish_sync();
+            let traces = applied?;
+            synced?;
+            if let Err(error) = self.log.append_traces(&traces) {
+                tracing::warn!(%error, "traces were not written; they are made again at the next start");
+            }
+        }
+        self.finish_publishes(released);
+        for (who, ticket) in reads {
+            let read = self.read(&who)?;
+            released.answers.push((ticket, Answer::Profile(read.map(Box::new))));
+        }
+        Ok(())
+    }
+
+    // ---- staging: inputs become records ----
+
+    fn push(&mut self, partition: PartitionId, slot: KeySlot, command: Command) {
+        self.last = self.last.next();
+        let lsn = self.last;
+        self.frame.push(lsn, partition, slot, self.now, |bytes| codec::encode_command(&command, bytes));
+        self.staged.push(Staged { lsn, partition, slot, command });
+    }
+
+    fn push_profile(&mut self, slot: KeySlot, profile: ProfileId, command: ProfileCommand) {
+        let partition = PartitionId::of(&profile.0, self.options.partitions);
+        self.push(partition, slot, Command::Profile { profile, command });
+    }
+
+    fn partition_of(&mut self, profile: ProfileId) -> &mut Partition {
+        let id = PartitionId::of(&profile.0, self.options.partitions);
+        &mut self.partitions[usize::from(id.0)]
+    }
+
+    /// The slot of a profile that is known and whose partition runs.
+    fn slot_of(&mut self, profile: ProfileId) -> Result<Option<KeySlot>, Error> {
+        let state = Arc::clone(&self.state);
+        let partition = self.partition_of(profile);
+        if partition.stopped.is_some() {
+            return Ok(None);
+        }
+        Ok(partition.find(state.as_ref(), profile)?.map(|hot| hot.profile.slot))
+    }
+
+    fn stage_own(&mut self) -> Result<(), Error> {
+        for _ in 0..self.own.len().min(4_096) {
+            let Some(own) = self.own.pop_front() else { break };
+            match own {
+                Own::Raise { profile, effect, journey, raised } => {
+                    self.stage_raise(profile, effect, &journey, &raised)?
+                }
+                Own::CatalogChanged { partition, version } => {
+                    let command = Command::Partition(PartitionCommand::CatalogChanged { version });
+                    self.push(partition, KeySlot::INSTALLATION, command);
+                }
+                Own::JourneyStopped { profile, journey } => {
+                    if let Some(slot) = self.slot_of(profile)? {
+                        self.push_profile(slot, profile, ProfileCommand::JourneyStopped { journey });
+                    }
+                }
+                Own::Settled { profile, effect, settlement } => self.stage_settled(profile, effect, settlement)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// A raised event is one like any other, with id = effect id (design §2.6).
+    fn stage_raise(
+        &mut self,
+        profile: ProfileId,
+        effect: EffectId,
+        journey: &str,
+        raised: &Raised,
+    ) -> Result<(), Error> {
+        let Some(slot) = self.slot_of(profile)? else { return Ok(()) };
+        let Raised { trigger, attributes, binding_id, depth } = raised;
+        let event = Event {
+            id: Some(effect.to_string().into()),
+            source: format!("journey:{journey}").into(),
+            trigger: trigger.clone(),
+            identities: Vec::new(),
+            occurred_at: self.now,
+            received_at: self.now,
+            attributes: attributes.clone(),
+            binding_id: binding_id.clone(),
+            replay_as_live: false,
+        };
+        let occurred = EventOccurred {
+            event,
+            resolution: Resolution::default(),
+            checked_with: self.catalog().version(),
+            unknown_attributes: Vec::new(),
+            depth: *depth,
+        };
+        self.push_profile(slot, profile, ProfileCommand::Event(Box::new(occurred)));
+        Ok(())
+    }
+
+    fn stage_claims(&mut self) -> Result<(), Error> {
+        for claim in self.dispatcher.claims(self.options.claims_per_turn_max) {
+            let Waiting { profile, effect } = claim.waiting;
+            if let Some(slot) = self.slot_of(profile)? {
+                self.push_profile(slot, profile, ProfileCommand::Claim { effect, veto: claim.veto });
+            }
+        }
+        Ok(())
+    }
+
+    fn stage_timers(&mut self) -> Result<(), Error> {
+        let (now, state) = (self.now, Arc::clone(&self.state));
+        let mut room = self.options.timers_per_turn_max;
+        for at in 0..self.partitions.len() {
+            if self.partitions[at].stopped.is_some() {
+                continue;
+            }
+            while room > 0 {
+                let Some(due) = self.partitions[at].wheel.pop_due(now) else { break };
+                let Some(profile) = self.log.profile_of(due.slot) else { continue };
+                let hot = self.partitions[at].find(state.as_ref(), profile)?;
+                // A timer that nobody holds any more needs no record: nothing would come of it (J2).
+                if !hot.is_some_and(|hot| hot.profile.timers().any(|timer| timer.seq == due.seq)) {
+                    self.counters.timers_stale += 1;
+                    continue;
+                }
+                let command = ProfileCommand::TimerFired { fire_at: due.fire_at, seq: due.seq };
+                self.push_profile(due.slot, profile, command);
+                self.counters.timers_fired += 1;
+                room -= 1;
+            }
+        }
+        Ok(())
+    }
+
+    fn stage_settled(&mut self, profile: ProfileId, effect: EffectId, settlement: Settlement) -> Result<(), Error> {
+        let Some(slot) = self.slot_of(profile)? else { return Ok(()) };
+        self.push_profile(slot, profile, ProfileCommand::Settled { effect, settlement });
+        Ok(())
+    }
+
+    fn stage(
+        &mut self,
+        input: Input<T>,
+        stored: &mut Vec<T>,
+        reads: &mut Vec<(Who, T)>,
+        released: &mut Released<T>,
+    ) -> Result<(), Error> {
+        match input {
+            Input::Submit { items, ticket } => match self.stage_items(items) {
+                Ok(None) => stored.push(ticket),
+                Ok(Some(why)) => released.answers.push((ticket, Answer::Unavailable { why })),
+                Err(error) => {
+                    stored.push(ticket);
+                    return Err(error);
+                }
+            },
+            Input::Interaction { profile, occurred, ticket } => {
+                stored.push(ticket);
+                if let Some(slot) = self.slot_of(profile)? {
+                    self.push_profile(slot, profile, ProfileCommand::Interaction(Box::new(occurred)));
+                }
+            }
+            Input::Settled { profile, effect, settlement } => self.stage_settled(profile, effect, settlement)?,
+            Input::Control { request, ticket } => self.stage_control(request, ticket, stored, released),
+            Input::Read { who, ticket } => reads.push((who, ticket)),
+        }
+        Ok(())
+    }
+
+    /// Stages all items of one request. Answers why it cannot be stored now, if so; links it made stay.
+    fn stage_items(&mut self, items: Vec<Item>) -> Result<Option<String>, Error> {
+        let mut rejected: Vec<RejectedCount> = Vec::new();
+        let mut commands = Vec::with_capacity(items.len());
+        for item in items {
+            let (mut command, identities) = match item {
+                Item::Rejected(count) => {
+                    rejected.push(count);
+                    continue;
+                }
+                Item::Event { event, checked_with, unknown_attributes } => {
+                    let identities = event.identities.clone();
+                    let resolution = Resolution::default();
+                    let occurred = EventOccurred { event, resolution, checked_with, unknown_attributes, depth: 0 };
+                    (ProfileCommand::Event(Box::new(occurred)), identities)
+                }
+                Item::Update(Update { id, source, identities, attributes, received_at }) => {
+                    let updated = ProfileUpdated {
+                        id,
+                        source,
+                        identities: identities.clone(),
+                        attributes,
+                        received_at,
+                        resolution: Resolution::default(),
+                    };
+                    (ProfileCommand::Update(Box::new(updated)), identities)
+                }
+            };
+            let (linked, resolution) = self.resolve(&identities)?;
+            if let Some(stopped) = &self.partition_of(linked.profile).stopped {
+                return Ok(Some(format!("a partition is stopped at record {}: {}", stopped.lsn, stopped.why)));
+            }
+            match &mut command {
+                ProfileCommand::Event(occurred) => occurred.resolution = resolution,
+                ProfileCommand::Update(updated) => updated.resolution = resolution,
+                ProfileCommand::Interaction(_)
+                | ProfileCommand::TimerFired { .. }
+                | ProfileCommand::Claim { .. }
+                | ProfileCommand::Settled { .. }
+                | ProfileCommand::JourneyStopped { .. } => unreachable!("INVARIANT: items are events and updates"),
+            }
+            commands.push((linked, command));
+        }
+        for (linked, command) in commands {
+            self.push_profile(linked.slot, linked.profile, command);
+        }
+        if !rejected.is_empty() {
+            let command = Command::Partition(PartitionCommand::Rejected { counts: rejected });
+            self.push(PartitionId(0), KeySlot::INSTALLATION, command);
+        }
+        Ok(None)
+    }
+
+    /// E11: the first known identity decides; if none is known, the first makes the profile. The rest is linked.
+    fn resolve(&mut self, identities: &[Identity]) -> Result<(Linked, Resolution), Error> {
+        let mut resolution = Resolution::default();
+        let mut found: Option<Linked> = None;
+        let mut unknown: Vec<IdentityHash> = Vec::new();
+        let state = Arc::clone(&self.state);
+        for identity in identities {
+            let hash = directory::hash(&self.secret, identity);
+            let split = PartitionId::of(&hash, self.options.partitions);
+            let held = self.partitions[usize::from(split.0)].directory.find(state.as_ref(), hash)?;
+            match (held, found) {
+                (None, _) => unknown.push(hash),
+                (Some(linked), None) => found = Some(linked),
+                (Some(linked), Some(first)) if linked.profile != first.profile => {
+                    resolution.conflicts.push(identity.clone())
+                }
+                (Some(_), Some(_)) => {}
+            }
+        }
+        let linked = match (found, unknown.first()) {
+            (Some(linked), _) => linked,
+            (None, Some(first)) => {
+                let profile = ProfileId(*first);
+                resolution.created = true;
+                Linked { profile, slot: self.log.create_key(profile)? }
+            }
+            (None, None) => unreachable!("INVARIANT: a front door gives at least one identity"),
+        };
+        for hash in unknown {
+            let split = PartitionId::of(&hash, self.options.partitions);
+            self.partitions[usize::from(split.0)].directory.link(hash, linked);
+            let Linked { profile, slot } = linked;
+            let command = PartitionCommand::Linked { identity: hash, profile, slot };
+            self.push(split, KeySlot::INSTALLATION, Command::Partition(command));
+        }
+        Ok((linked, resolution))
+    }
+
+    fn stage_control(&mut self, request: ControlRequest, ticket: T, stored: &mut Vec<T>, released: &mut Released<T>) {
+        let command = match request {
+            ControlRequest::CreateKey { key, by } => ControlCommand::KeyCreated { key, by },
+            ControlRequest::RevokeKey { id, by } => {
+                if !self.control.keys.contains_key(&id) {
+                    released.answers.push((ticket, Answer::UnknownKey));
+                    return;
+                }
+                ControlCommand::KeyRevoked { id, by }
+            }
+            ControlRequest::Documents { changes, expected, by } => {
+                self.stage_documents(changes, expected, by, ticket, released);
+                return;
+            }
+        };
+        stored.push(ticket);
+        released.keys_changed = true;
+        self.push(PartitionId::CONTROL, KeySlot::INSTALLATION, Command::Control(command));
+    }
+
+    /// A publish is validated here, at its place in the log, so that two at once cannot both pass on the same catalog.
+    fn stage_documents(
+        &mut self,
+        changes: Vec<DocumentChange>,
+        expected: Option<CatalogVersion>,
+        by: Text,
+        ticket: T,
+        released: &mut Released<T>,
+    ) {
+        let current = *self.catalogs.last_key_value().expect("INVARIANT: catalog version 0 is always there").0;
+        if expected.is_some_and(|expected| expected != current) {
+            released.answers.push((ticket, Answer::Conflict { version: current }));
+            return;
+        }
+        let version = CatalogVersion(current.0 + 1);
+        let Built { catalog, findings, plan } = self.catalogs[&current].with(version, &changes_of(&changes));
+        let Some(catalog) = catalog else {
+            released.answers.push((ticket, Answer::Refused { findings }));
+            return;
+        };
+        let position = self.last;
+        if plan.iter().all(|line| line.action == catalog::Action::Unchanged) {
+            released.answers.push((ticket, Answer::Applied { version: current, position, plan, findings }));
+            return;
+        }
+        self.catalogs.insert(version, Arc::new(catalog));
+        self.publishes.push((version, ticket, Answer::Applied { version, position, plan, findings }));
+        let command = Command::Control(ControlCommand::DocumentsChanged { changes, by });
+        self.push(PartitionId::CONTROL, KeySlot::INSTALLATION, command);
+    }
+
+    // ---- applying ----
+
+    /// Applies what was staged, in memory. Hand-offs collect in `released`, which goes out only when all is durable.
+    fn apply_staged(&mut self, released: &mut Released<T>) -> Result<Vec<TraceRow>, Error> {
+        let staged = std::mem::take(&mut self.staged);
+        let mut traces = Vec::with_capacity(staged.len());
+        for Staged { lsn, partition, slot, command } in &staged {
+            self.counters.records += 1;
+            if let Some(trace) = self.apply_one(*lsn, *partition, *slot, command, self.now, Some(released))? {
+                traces.push(trace);
+            }
+        }
+        self.counters.frames += 1;
+        self.staged = staged;
+        Ok(traces)
+    }
+
+    /// Applies one record; `released` is None in a replay, whose effects are found in the outbox afterwards.
+    pub(crate) fn apply_one(
+        &mut self,
+        lsn: Lsn,
+        partition: PartitionId,
+        slot: KeySlot,
+        command: &Command,
+        stamp: Timestamp,
+        released: Option<&mut Released<T>>,
+    ) -> Result<Option<TraceRow>, Error> {
+        match command {
+            Command::Control(command) => {
+                let changed = control::apply(&mut self.control, command, stamp);
+                if let control::Changed::Catalog(version) = changed {
+                    self.spread(version, released.is_none())?;
+                }
+                self.control_changes.push(changed);
+                Ok(None)
+            }
+            Command::Partition(command) => {
+                let linking = if released.is_some() { Linking::DoneWhenResolved } else { Linking::Replay };
+                self.apply_own(lsn, partition, command, linking)?;
+                Ok(None)
+            }
+            Command::Profile { profile, command } => {
+                self.apply_profile(lsn, partition, slot, *profile, command, stamp, released)
+            }
+        }
+    }
+
+    /// Lets every partition know of a catalog version, in its own log.
+    fn spread(&mut self, version: CatalogVersion, replaying: bool) -> Result<(), Error> {
+        if replaying {
+            return self.compile_catalogs();
+        }
+        for partition in &self.partitions {
+            self.own.push_back(Own::CatalogChanged { partition: partition.id, version });
+        }
+        Ok(())
+    }
+
+    fn apply_own(
+        &mut self,
+        lsn: Lsn,
+        id: PartitionId,
+        command: &PartitionCommand,
+        linking: Linking,
+    ) -> Result<(), Error> {
+        let catalogs = &self.catalogs;
+        let partition = &mut self.partitions[usize::from(id.0)];
+        if partition.stopped.is_some() {
+            return Ok(());
+        }
+        let before = Arc::clone(&partition.catalog);
+        let catalog_of = |version: CatalogVersion| match catalogs.get(&version) {
+            Some(catalog) => Arc::clone(catalog),
+            None => panic!("INVARIANT: catalog version {} is compiled before partition {id} is told", version.0),
+        };
+        partition.apply_own(command, &catalog_of, linking);
+        partition.applied = lsn;
+        let stopped = stopped_journeys(&before, &partition.catalog);
+        if linking == Linking::DoneWhenResolved && !stopped.is_empty() {
+            self.end_inside(id, &stopped)?;
+        }
+        Ok(())
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one record in its parts; a struct for them would have one user")]
+    fn apply_profile(
+        &mut self,
+        lsn: Lsn,
+        id: PartitionId,
+        slot: KeySlot,
+        profile: ProfileId,
+        command: &ProfileCommand,
+        stamp: Timestamp,
+        released: Option<&mut Released<T>>,
+    ) -> Result<Option<TraceRow>, Error> {
+        let partition = &mut self.partitions[usize::from(id.0)];
+        if partition.stopped.is_some() || partition.skipped.contains(&lsn) {
+            return Ok(None);
+        }
+        let surroundings =
+            Surroundings { state: self.state.as_ref(), signer: &self.signer, limits: &self.options.limits };
+        // A broken invariant stops this partition and leaves the others running (house §3). What the panic left half
+        // done is in memory that nothing reads any more.
+        let applied =
+            catch_unwind(AssertUnwindSafe(|| partition.apply(lsn, stamp, slot, profile, command, &surroundings)));
+        match applied {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return Err(error.into()),
+            Err(panic) => {
+                let why = panic_text(panic.as_ref());
+                tracing::error!(partition = %id, %lsn, why, "a partition is stopped; see `sojourn doctor`");
+                partition.stopped = Some(Stopped { lsn, why: why.into() });
+                return Ok(None);
+            }
+        }
+        partition.applied = lsn;
+        let applied = partition.last_applied();
+        self.counters.count(command, &applied);
+        let trace = if applied.trace.is_empty() {
+            None
+        } else {
+            let mut body = Vec::new();
+            codec::encode_trace(applied.trace, &mut body);
+            Some(TraceRow { lsn, partition: id, slot, stamp, body })
+        };
+        let Some(released) = released else { return Ok(trace) };
+        if self.tail_wanted {
+            released.tail.extend(tail_item(lsn, stamp, profile, command, &applied));
+        }
+        for effect in applied.effects {
+            match effect {
+                Effect::Planned { effect, channel } => {
+                    self.dispatcher.plan(channel, Waiting { profile, effect: *effect })
+                }
+                Effect::HandOff { effect, attempt, rendered } => {
+                    self.counters.hand_offs += 1;
+                    let (effect, attempt, rendered) = (*effect, *attempt, Arc::clone(rendered));
+                    released.hand_offs.push(HandOff { profile, effect, attempt, rendered });
+                }
+                Effect::Raise { effect, journey, raised } => {
+                    let (effect, journey, raised) = (*effect, journey.clone(), Arc::clone(raised));
+                    self.own.push_back(Own::Raise { profile, effect, journey, raised });
+                }
+            }
+        }
+        self.free_lane(profile, command);
+        Ok(trace)
+    }
+
+    /// After a claim that was refused, or a settled hand-off, the channel has room for another.
+    fn free_lane(&mut self, profile: ProfileId, command: &ProfileCommand) {
+        let (effect, was_claim) = match command {
+            ProfileCommand::Claim { effect, .. } => (*effect, true),
+            ProfileCommand::Settled { effect, .. } => (*effect, false),
+            ProfileCommand::Event(_)
+            | ProfileCommand::Update(_)
+            | ProfileCommand::Interaction(_)
+            | ProfileCommand::TimerFired { .. }
+            | ProfileCommand::JourneyStopped { .. } => return,
+        };
+        let partition = self.partition_of(profile);
+        let granted = partition
+            .hot
+            .get(profile)
+            .is_some_and(|hot| hot.profile.outbox_row(effect).is_some_and(|row| row.state == OutboxState::Claimed));
+        if was_claim && granted {
+            return;
+        }
+        if let Some(channel) = partition.sends.get(&effect).map(|row| row.send.channel.clone()) {
+            self.dispatcher.done(&channel);
+        }
+    }
+
+    /// Answers publishes that every running partition applies by now.
+    fn finish_publishes(&mut self, released: &mut Released<T>) {
+        let running = self.partitions.iter().filter(|partition| partition.stopped.is_none());
+        let applied = running.map(|partition| partition.catalog.version()).min().unwrap_or_default();
+        let position = self.last;
+        for (version, ticket, mut answer) in std::mem::take(&mut self.publishes) {
+            if version > applied {
+                self.publishes.push((version, ticket, answer));
+                continue;
+            }
+            if let Answer::Applied { position: at, .. } = &mut answer {
+                *at = position;
+            }
+            released.answers.push((ticket, answer));
+            released.catalog = self.catalogs.get(&applied).cloned();
+        }
+    }
+
+    /// Compiles the catalogs that the control history has and memory has not.
+    pub(crate) fn compile_catalogs(&mut self) -> Result<(), Error> {
+        for publish in &self.control.history {
+            if self.catalogs.contains_key(&publish.version) {
+                continue;
+            }
+            let before = CatalogVersion(publish.version.0 - 1);
+            let built = self.catalogs[&before].with(publish.version, &changes_of(&publish.changes));
+            let Some(catalog) = built.catalog else {
+                let why = built.findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+                return Err(Error::Catalog { version: publish.version.0, why });
+            };
+            self.catalogs.insert(publish.version, Arc::new(catalog));
+        }
+        Ok(())
+    }
+
+    fn read(&mut self, who: &Who) -> Result<Option<ProfileRead>, Error> {
+        let state = Arc::clone(&self.state);
+        let profile = match who {
+            Who::Profile(profile) => *profile,
+            Who::Identity(identity) => {
+                let hash = directory::hash(&self.secret, identity);
+                let split = PartitionId::of(&hash, self.options.partitions);
+                match self.partitions[usize::from(split.0)].directory.find(state.as_ref(), hash)? {
+                    Some(linked) => linked.profile,
+                    None => return Ok(None),
+                }
+            }
+        };
+        let partition = self.partition_of(profile);
+        let sends = partition.sends.values().filter(|row| row.profile == profile).cloned().collect();
+        let hot = partition.find(state.as_ref(), profile)?;
+        Ok(hot.map(|hot| ProfileRead { profile: Arc::clone(&hot.profile), sends }))
+    }
+}
+
+/// Empties an input of its ticket.
+fn refuse<T>(input: Input<T>, tickets: &mut Vec<T>) -> Result<(), Error> {
+    match input {
+        Input::Submit { ticket, .. }
+        | Input::Interaction { ticket, .. }
+        | Input::Control { ticket, .. }
+        | Input::Read { ticket, .. } => tickets.push(ticket),
+        Input::Settled { .. } => {}
+    }
+    Ok(())
+}
+
+fn changes_of(changes: &[DocumentChange]) -> Vec<Change> {
+    let change = |change: &DocumentChange| match change {
+        DocumentChange::Put(document) => Change::Put(document.clone()),
+        DocumentChange::Remove(id) => Change::Remove(id.clone()),
+    };
+    changes.iter().map(change).collect()
+}
+
+/// Journeys that are stopped now and were not before.
+fn stopped_journeys(before: &Catalog, after: &Catalog) -> Vec<Text> {
+    let is_stopped = |catalog: &Catalog, name: &str| {
+        catalog.journey(name).is_some_and(|journey| journey.state == model::journey::JourneyState::Stopped)
+    };
+    let names = after.journeys().map(|journey| journey.name.as_text());
+    names.filter(|name| is_stopped(after, name) && !is_stopped(before, name)).cloned().collect()
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
+    panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("a panic without a message")
+}
+
+fn tail_item(
+    lsn: Lsn,
+    at: Timestamp,
+    profile: ProfileId,
+    command: &ProfileCommand,
+    applied: &crate::partition::Applied<'_>,
+) -> Option<TailItem> {
+    let what = match command {
+        ProfileCommand::Event(occurred) => occurred.event.trigger.clone(),
+        ProfileCommand::Interaction(occurred) => occurred.interaction.clone(),
+        ProfileCommand::Update(_)
+        | ProfileCommand::TimerFired { .. }
+        | ProfileCommand::Claim { .. }
+        | ProfileCommand::Settled { .. }
+        | ProfileCommand::JourneyStopped { .. } => return None,
+    };
+    Some(TailItem { lsn, at, profile, what, verdict: applied.verdict?, did: applied.trace.to_vec() })
+}
+
+impl Counters {
+    fn count(&mut self, command: &ProfileCommand, applied: &crate::partition::Applied<'_>) {
+        match command {
+            ProfileCommand::Event(_) => self.events += 1,
+            ProfileCommand::Settled { .. } => self.settled += 1,
+            ProfileCommand::Update(_)
+            | ProfileCommand::Interaction(_)
+            | ProfileCommand::TimerFired { .. }
+            | ProfileCommand::Claim { .. }
+            | ProfileCommand::JourneyStopped { .. } => {}
+        }
+        if let Some(engine::Verdict::Duplicate { .. }) = applied.verdict {
+            self.duplicates += 1;
+        }
+        for entry in applied.trace {
+            if let engine::trace::Entry::StartRefused { refusal, .. } = entry {
+                *self.refusals.entry(refusal.code()).or_default() += 1;
+            }
+        }
+    }
+}

@@ -1,0 +1,274 @@
+//! Opening a group: the last checkpoint, then the tail of the log, then what is still owed to the outside.
+
+use crate::dispatcher::Waiting;
+use crate::group::{Error, Group, Options, Own};
+use crate::input::Released;
+use crate::partition::Stopped;
+use engine::command::Command;
+use engine::state::{OutboxKind, OutboxState};
+use engine::{Profile, RULES_VERSION};
+use model::journey::JourneyState;
+use model::send::Settlement;
+use model::{Lsn, PartitionId, ProfileId, Text};
+use ports::log::Body;
+use ports::rows;
+use ports::state::Scan;
+use ports::{Keyspace, Log, State, codec, state};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use template::tracking::Signer;
+
+/// What opening found, for the operator's log.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recovered {
+    /// Up to here the store had everything.
+    pub checkpointed: Lsn,
+    pub records_replayed: u64,
+    pub profiles_scanned: u64,
+    pub timers: u64,
+    pub sends_unsettled: u64,
+}
+
+impl<L: Log, S: State + ?Sized, T> Group<L, S, T> {
+    /// Opens the group over its log and store.
+    ///
+    /// # Errors
+    /// See [`Error`]; each says what an operator can do.
+    pub fn open(
+        log: L,
+        state: Arc<S>,
+        secret: [u8; 32],
+        signer: Signer,
+        options: Options,
+    ) -> Result<(Self, Recovered), Error> {
+        let mut group = Group::empty(log, state, secret, signer, options);
+        let mut recovered = Recovered::default();
+        let rules_version = group.load_meta()?;
+        group.load_control()?;
+        group.replay(rules_version, &mut recovered)?;
+        group.scan_profiles(&mut recovered)?;
+        group.finish_spread();
+        group.finish_stops()?;
+        Ok((group, recovered))
+    }
+
+    /// Reads the rows of the partitions; answers the rules that the last checkpoint was made under.
+    fn load_meta(&mut self) -> Result<u32, Error> {
+        let Some(row) = self.state.get(Keyspace::Meta, &rows::installation_key())? else { return Ok(RULES_VERSION) };
+        let installation =
+            rows::decode_installation(&row).map_err(|error| damaged(Keyspace::Meta, "installation", &error))?;
+        if installation.partitions != self.options.partitions {
+            return Err(Error::Partitions { found: installation.partitions, wanted: self.options.partitions });
+        }
+        let mut checkpointed = None;
+        for partition in &mut self.partitions {
+            let Some(row) = self.state.get(Keyspace::Meta, &rows::partition_key(partition.id))? else { continue };
+            let row = rows::decode_partition(&row).map_err(|error| damaged(Keyspace::Meta, "partition", &error))?;
+            partition.applied = row.applied_lsn;
+            partition.skipped = row.skipped;
+            partition.stopped = row.poisoned.map(|(lsn, why)| Stopped { lsn, why });
+            // The catalog itself is compiled from the control history, which is read next.
+            checkpointed = checkpointed.max(Some(row.applied_lsn));
+            self.now = self.now.max(row.now);
+        }
+        self.checkpointed = checkpointed.unwrap_or_default();
+        Ok(installation.rules_version)
+    }
+
+    fn load_control(&mut self) -> Result<(), Error> {
+        let (mut history, mut keys, state) = (Vec::new(), Vec::new(), Arc::clone(&self.state));
+        state.scan(Keyspace::Control, rows::PUBLISH_PREFIX, None, &mut |_, value| {
+            history
+                .push(rows::decode_publish(value).map_err(|error| damaged_row(Keyspace::Control, "history", &error))?);
+            Ok(Scan::Continue)
+        })?;
+        state.scan(Keyspace::Control, rows::KEY_PREFIX, None, &mut |_, value| {
+            keys.push(rows::decode_key(value).map_err(|error| damaged_row(Keyspace::Control, "key", &error))?);
+            Ok(Scan::Continue)
+        })?;
+        self.control.history = history;
+        self.control.keys = keys.into_iter().map(|held| (held.key.id.clone(), held)).collect();
+        self.compile_catalogs()?;
+        for at in 0..self.partitions.len() {
+            let Some(row) = state.get(Keyspace::Meta, &rows::partition_key(self.partitions[at].id))? else { continue };
+            let row = rows::decode_partition(&row).map_err(|error| damaged(Keyspace::Meta, "partition", &error))?;
+            if let Some(catalog) = self.catalogs.get(&row.catalog_version) {
+                self.partitions[at].catalog = Arc::clone(catalog);
+            }
+        }
+        Ok(())
+    }
+
+    /// Applies the log behind the checkpoint again. Nothing leaves: what is owed is found in the outbox afterwards.
+    fn replay(&mut self, rules_version: u32, recovered: &mut Recovered) -> Result<(), Error> {
+        let from = self.partitions.iter().map(|partition| partition.applied).min().unwrap_or_default().next();
+        recovered.checkpointed = self.checkpointed;
+        let mut entries = Vec::new();
+        self.log.replay(from, &mut |entry| {
+            entries.push(entry);
+            Ok(())
+        })?;
+        if rules_version != RULES_VERSION && !entries.is_empty() && !self.options.accept_rules_change {
+            return Err(Error::RulesChanged { found: rules_version, ours: RULES_VERSION });
+        }
+        let (last_traced, control_applied) = (self.log.last_traced(), self.checkpointed);
+        let mut traces = Vec::new();
+        for entry in entries {
+            // What was erased needs no replay: the checkpoint that holds the erasure was durable before its key went.
+            let Body::Command(body) = &entry.body else { continue };
+            let applied = if entry.partition == PartitionId::CONTROL {
+                control_applied
+            } else {
+                self.partitions[usize::from(entry.partition.0)].applied
+            };
+            if entry.lsn <= applied {
+                continue;
+            }
+            let command: Command = codec::decode_command(body)
+                .map_err(|error| Error::Record { lsn: entry.lsn, why: error.to_string() })?;
+            self.now = self.now.max(entry.stamp);
+            let (lsn, partition, slot, stamp) = (entry.lsn, entry.partition, entry.slot, entry.stamp);
+            let nobody: Option<&mut Released<T>> = None;
+            let trace = self.apply_one(lsn, partition, slot, &command, stamp, nobody)?;
+            traces.extend(trace.filter(|trace| trace.lsn > last_traced));
+            recovered.records_replayed += 1;
+        }
+        if !traces.is_empty() {
+            self.log.append_traces(&traces)?;
+        }
+        Ok(())
+    }
+
+    /// Finds every timer and every unsettled send: of the profiles in memory there, of all others in the store.
+    fn scan_profiles(&mut self, recovered: &mut Recovered) -> Result<(), Error> {
+        let state = Arc::clone(&self.state);
+        for at in 0..self.partitions.len() {
+            self.partitions[at].wheel = crate::wheel::Wheel::default();
+            let in_memory: Vec<Arc<Profile>> =
+                self.partitions[at].hot.iter().map(|(_, hot)| Arc::clone(&hot.profile)).collect();
+            for profile in &in_memory {
+                self.owe_profile(at, profile, recovered);
+            }
+            let in_memory: BTreeSet<ProfileId> = in_memory.iter().map(|profile| profile.id).collect();
+            let prefix = rows::partition_prefix(self.partitions[at].id);
+            let mut unsettled: Vec<ProfileId> = Vec::new();
+            let wheel = &mut self.partitions[at].wheel;
+            state.scan(Keyspace::Subjects, &prefix, None, &mut |key, value| {
+                let header = codec::profile_header(value)
+                    .map_err(|error| damaged_row(Keyspace::Subjects, &format!("{key:02x?}"), &error))?;
+                recovered.profiles_scanned += 1;
+                if in_memory.contains(&header.id) {
+                    return Ok(Scan::Continue);
+                }
+                for timer in header.timers {
+                    wheel.insert(header.slot, timer);
+                    recovered.timers += 1;
+                }
+                if !header.outbox.is_empty() {
+                    unsettled.push(header.id);
+                }
+                Ok(Scan::Continue)
+            })?;
+            for id in unsettled {
+                let Some(hot) = self.partitions[at].find(state.as_ref(), id)? else { continue };
+                let profile = Arc::clone(&hot.profile);
+                self.owe_outbox(&profile, recovered);
+            }
+        }
+        Ok(())
+    }
+
+    fn owe_profile(&mut self, at: usize, profile: &Profile, recovered: &mut Recovered) {
+        for timer in profile.timers() {
+            self.partitions[at].wheel.insert(profile.slot, timer);
+            recovered.timers += 1;
+        }
+        self.owe_outbox(profile, recovered);
+    }
+
+    /// Takes up what the outbox holds: planned ones ask for their claim, raises are appended, and of what was handed
+    /// off nobody knows what became (S5, trap T56).
+    fn owe_outbox(&mut self, profile: &Profile, recovered: &mut Recovered) {
+        for row in &profile.outbox {
+            recovered.sends_unsettled += 1;
+            let (id, effect) = (profile.id, row.effect);
+            match (&row.kind, row.state) {
+                (OutboxKind::Raise(raised), _) => {
+                    let (journey, raised) = (row.journey.clone(), Arc::clone(raised));
+                    self.own.push_back(Own::Raise { profile: id, effect, journey, raised });
+                }
+                (OutboxKind::Send(rendered), OutboxState::Planned) => {
+                    self.dispatcher.plan(&rendered.channel, Waiting { profile: id, effect });
+                }
+                (OutboxKind::Send(rendered), OutboxState::Claimed) => {
+                    let reason = Text::from("the process ended between hand-off and answer");
+                    let settlement = if self.dispatcher.retries_unknown(&rendered.channel) {
+                        Settlement::Deferred { reason, retry_after_ms: None }
+                    } else {
+                        Settlement::Unknown { reason }
+                    };
+                    self.own.push_back(Own::Settled { profile: id, effect, settlement });
+                }
+                (OutboxKind::Send(_), OutboxState::Deferred { .. } | OutboxState::Unknown) => {}
+            }
+        }
+    }
+
+    /// Completes a publish that some partitions had not heard of (design §2.9).
+    fn finish_spread(&mut self) {
+        let version = self.control.version();
+        for partition in &self.partitions {
+            if partition.catalog.version() < version {
+                self.own.push_back(Own::CatalogChanged { partition: partition.id, version });
+            }
+        }
+    }
+
+    /// Completes stops that a crash interrupted.
+    fn finish_stops(&mut self) -> Result<(), Error> {
+        for at in 0..self.partitions.len() {
+            let catalog = Arc::clone(&self.partitions[at].catalog);
+            let stopped = catalog.journeys().filter(|journey| journey.state == JourneyState::Stopped);
+            let names: Vec<Text> = stopped.map(|journey| journey.name.as_text().clone()).collect();
+            self.end_inside(self.partitions[at].id, &names)?;
+        }
+        Ok(())
+    }
+
+    /// Queues the end of everyone inside the stopped journeys (J13): those of the list index and those in memory,
+    /// which may be newer.
+    pub(crate) fn end_inside(&mut self, id: PartitionId, journeys: &[Text]) -> Result<(), Error> {
+        for journey in journeys {
+            let mut inside: BTreeSet<ProfileId> = BTreeSet::new();
+            for place in [rows::Place::Inside, rows::Place::Parked] {
+                let prefix = rows::participant_prefix(journey, Some(place), None);
+                self.state.scan(Keyspace::Participants, &prefix, None, &mut |_, value| {
+                    let row = rows::decode_participant(value)
+                        .map_err(|error| damaged_row(Keyspace::Participants, journey, &error))?;
+                    inside.insert(row.profile);
+                    Ok(Scan::Continue)
+                })?;
+            }
+            inside.retain(|profile| PartitionId::of(&profile.0, self.options.partitions) == id);
+            for (profile, hot) in self.partitions[usize::from(id.0)].hot.iter() {
+                let is_inside = hot.profile.participants.iter().any(|participant| participant.journey == *journey);
+                if is_inside {
+                    inside.insert(*profile);
+                } else {
+                    inside.remove(profile);
+                }
+            }
+            self.own
+                .extend(inside.into_iter().map(|profile| Own::JourneyStopped { profile, journey: journey.clone() }));
+        }
+        Ok(())
+    }
+}
+
+fn damaged(keyspace: Keyspace, key: &str, error: &codec::Error) -> Error {
+    Error::State(damaged_row(keyspace, key, error))
+}
+
+fn damaged_row(keyspace: Keyspace, key: &str, error: &codec::Error) -> state::Error {
+    state::Error::Damaged { keyspace, key: key.to_owned(), why: error.to_string() }
+}
