@@ -72,8 +72,8 @@ impl Display for Entry {
             }
             Entry::GoalReached { journey, goal } => write!(f, "goal {goal} of {journey} reached"),
             Entry::ListenerFailed { journey, what, why } => write!(f, "{what} of {journey} could not be tested: {why}"),
-            Entry::Planned { effect, step, message } => {
-                write!(f, "send {message} planned at {step} as {}", ShortEffect(effect))
+            Entry::Planned { participant, effect, step, message } => {
+                write!(f, "{} plans send {message} at {step} as {}", Short(participant), ShortEffect(effect))
             }
             Entry::Granted { effect, attempt } => write!(f, "send {} granted, attempt {attempt}", ShortEffect(effect)),
             Entry::Blocked { effect, message, reason } => {
@@ -107,6 +107,7 @@ impl Entry {
             | Entry::SplitInto { participant, .. }
             | Entry::Updated { participant, .. }
             | Entry::Raised { participant, .. }
+            | Entry::Planned { participant, .. }
             | Entry::Failed { participant, .. }
             | Entry::Parked { participant, .. }
             | Entry::Ended { participant, .. } => Some(*participant),
@@ -124,7 +125,6 @@ impl Entry {
             | Entry::StartRefused { .. }
             | Entry::GoalReached { .. }
             | Entry::ListenerFailed { .. }
-            | Entry::Planned { .. }
             | Entry::Granted { .. }
             | Entry::Blocked { .. }
             | Entry::Cancelled { .. }

@@ -47,7 +47,12 @@ impl Apply<'_> {
             state: OutboxState::Planned,
             attempts: 0,
         };
-        self.trace(Entry::Planned { effect, step: id_of(step), message: rendered.message.clone() });
+        self.trace(Entry::Planned {
+            participant: participant.id,
+            effect,
+            step: id_of(step),
+            message: rendered.message.clone(),
+        });
         self.send_changed(&row, SendState::Planned);
         self.profile.outbox.push(row);
         self.out.effects.push(Effect::Planned { effect, channel: rendered.channel.clone() });

@@ -136,6 +136,7 @@ pub enum Entry {
     },
     // sends
     Planned {
+        participant: ParticipantId,
         effect: EffectId,
         step: Text,
         message: Text,

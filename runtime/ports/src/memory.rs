@@ -88,6 +88,19 @@ impl Disk {
         content.frames[..content.frames_durable].iter().flatten().cloned().collect()
     }
 
+    /// Every trace, in log order.
+    ///
+    /// # Panics
+    /// When a trace does not decode: the codec is broken then.
+    pub fn traces(&self) -> Vec<(Lsn, Timestamp, Vec<engine::trace::Entry>)> {
+        let rows = self.content().traces.values().cloned().collect::<Vec<_>>();
+        let decoded = rows.into_iter().map(|row| {
+            let entries = crate::codec::decode_trace(&row.body).expect("INVARIANT: a trace that was encoded decodes");
+            (row.lsn, row.stamp, entries)
+        });
+        decoded.collect()
+    }
+
     /// All rows of the store, for checkers.
     pub fn rows(&self) -> BTreeMap<(Keyspace, Vec<u8>), Vec<u8>> {
         self.content().rows.clone()

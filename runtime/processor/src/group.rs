@@ -110,6 +110,7 @@ pub struct Group<L, S: ?Sized, T> {
     staged: Vec<Staged>,
     publishes: Vec<(CatalogVersion, T, Answer)>,
     tail_wanted: bool,
+    timers_held: bool,
 }
 
 /// Appended by the group on its own account.
@@ -174,6 +175,7 @@ impl<L: Log, S: State + ?Sized, T> Group<L, S, T> {
             staged: Vec::new(),
             publishes: Vec::new(),
             tail_wanted: false,
+            timers_held: false,
         }
     }
 
@@ -224,9 +226,16 @@ impl<L: Log, S: State + ?Sized, T> Group<L, S, T> {
         self.tail_wanted = wanted;
     }
 
+    /// Holds timers back, or lets them go: a journey test gives all that it has for an instant before the timers due
+    /// at it (E12).
+    pub fn hold_timers(&mut self, held: bool) {
+        self.timers_held = held;
+    }
+
     /// Whether a turn without inputs at `now` would do something.
     pub fn has_work(&self, now: Timestamp) -> bool {
-        !self.own.is_empty() || self.dispatcher.has_claims() || self.next_timer_at().is_some_and(|at| at <= now)
+        let timer_is_due = !self.timers_held && self.next_timer_at().is_some_and(|at| at <= now);
+        !self.own.is_empty() || self.dispatcher.has_claims() || timer_is_due
     }
 
     pub fn next_timer_at(&self) -> Option<Timestamp> {
@@ -391,6 +400,9 @@ impl<L: Log, S: State + ?Sized, T> Group<L, S, T> {
     }
 
     fn stage_timers(&mut self) -> Result<(), Error> {
+        if self.timers_held {
+            return Ok(());
+        }
         let (now, state) = (self.now, Arc::clone(&self.state));
         let mut room = self.options.timers_per_turn_max;
         for at in 0..self.partitions.len() {

@@ -100,7 +100,7 @@ entries! {
     25 Ended { participant, journey, step, reason }
     26 GoalReached { journey, goal }
     27 ListenerFailed { journey, what, why }
-    28 Planned { effect, step, message }
+    28 Planned { participant, effect, step, message }
     29 Granted { effect, attempt }
     30 Blocked { effect, message, reason }
     31 Cancelled { effect, message }
