@@ -6,8 +6,9 @@
 //! allocate nothing.
 //!
 //! What there is: literals, paths (`event.cart_total`, ``profile.`first name` ``, `profile["Größe"]`,
-//! `profile.tags[0]`), `== != < <= > >=`, `&& || !`, `+ - * / %`, `in`, `?:`, `has(…)`, and the functions `size contains startsWith endsWith matches lowerAscii
-//! upperAscii timestamp duration int double string`. Roots are those of [`Root`] and `now`, the record's stamp.
+//! `profile.tags[0]`), `== != < <= > >=`, `&& || !`, `+ - * / %`, `in`, `?:`, `has(…)`, and the functions `size contains
+//! startsWith endsWith matches lowerAscii upperAscii timestamp duration int double string`. Roots are those of [`Root`]
+//! and `now`, the record's stamp.
 //!
 //! Where we differ from CEL on purpose, so that nothing is silently false (J10, trap T12) and no answer hangs on how a
 //! sender writes a number:
