@@ -25,7 +25,11 @@ fn main() -> Result<(), Error> {
     }
     let created = begun.elapsed();
     append(&mut log, &frame(&mut lsn, &slots, 1))?;
-    println!("{PROFILES} keys: {:.0} ns each, written and synced in {:?}", per(created, PROFILES), begun.elapsed() - created);
+    println!(
+        "{PROFILES} keys: {:.0} ns each, written and synced in {:?}",
+        per(created, PROFILES),
+        begun.elapsed() - created
+    );
 
     for records in [1, 64, 512, 4096] {
         let (mut frames, mut slowest) = (0, Duration::ZERO);
@@ -64,7 +68,8 @@ fn main() -> Result<(), Error> {
 
     let reader = log.reader();
     let begun = Instant::now();
-    let moments: usize = slots[..100].iter().map(|slot| reader.of_profile(*slot, None, 50).map_or(0, |found| found.len())).sum();
+    let moments: usize =
+        slots[..100].iter().map(|slot| reader.of_profile(*slot, None, 50).map_or(0, |found| found.len())).sum();
     println!("history: {:?} a profile, {moments} moments of 100 profiles", begun.elapsed() / 100);
 
     drop(log);

@@ -5,7 +5,7 @@
 //! checkpoints alone, each one atomic batch that is synced (`PersistMode::SyncAll`) before the log is told that it may
 //! forget. Between checkpoints nothing is written, so the store's own journal is no second log.
 
-use fjall::config::{BlockSizePolicy, FilterPolicy};
+use fjall::config::{BlockSizePolicy, CompressionPolicy, FilterPolicy};
 use fjall::{Database, KeyspaceCreateOptions, PersistMode};
 use ports::state::{Error, Keyspace, Row, Scan, State};
 use std::path::Path;
@@ -101,7 +101,11 @@ fn options_of(keyspace: Keyspace) -> KeyspaceCreateOptions {
     let options = KeyspaceCreateOptions::default();
     match keyspace {
         // Point reads, each of a cold profile: small blocks, and filters in all levels as new profiles are not there.
-        Keyspace::Subjects => options.max_memtable_size(48 * MIB),
+        // Not compressed: expanding a block takes longer than all the rest of a read, and rows of one block have
+        // little in common.
+        Keyspace::Subjects => {
+            options.data_block_compression_policy(CompressionPolicy::disabled()).max_memtable_size(48 * MIB)
+        }
         // Point reads, most of them in vain.
         Keyspace::Identities => options.max_memtable_size(16 * MIB),
         // Lists, that are only scanned: filters would be of no use, and larger blocks compress better.
