@@ -10,6 +10,8 @@ use super::primitive::{Read, Reader, Write};
 use model::{Attributes, Identity, IdentityKind, Value};
 
 /// Twice what intake lets in, for what steps wrap around a value.
+/// NOTE: only reading is bounded. Whoever makes values of values must refuse deeper ones: they would be written, and
+/// never read again.
 const DEPTH_MAX: usize = Value::DEPTH_MAX * 2;
 
 pub(crate) fn write_value(out: &mut Vec<u8>, value: &Value) {
