@@ -19,6 +19,7 @@ pub mod email;
 pub mod mailbox;
 mod outcome;
 mod telemetry;
+mod tls;
 pub mod webhook;
 
 pub use circuit::Open;

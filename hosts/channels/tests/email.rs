@@ -8,8 +8,9 @@ use ports::channel::HandOff;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use support::{Harness, hand_off};
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
 
 /// Where in the conversation the relay is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +29,13 @@ enum Answer {
     SayAndClose(&'static str),
     Close,
     Silence,
+}
+
+/// When a relay with TLS begins with it.
+#[derive(Clone, Copy, Debug)]
+enum Begin {
+    AtOnce,
+    WhenAsked,
 }
 
 /// Asked at each place with the line that was sent and the number of the connection, from 1.
@@ -50,19 +58,26 @@ struct Seen {
 
 impl Relay {
     async fn start(script: impl Fn(At, &str, usize) -> Answer + Send + Sync + 'static) -> Self {
+        Self::start_with(script, None).await
+    }
+
+    async fn start_with(
+        script: impl Fn(At, &str, usize) -> Answer + Send + Sync + 'static,
+        tls: Option<(TlsAcceptor, Begin)>,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let port = listener.local_addr().expect("an address").port();
         let (seen, script): (Arc<Seen>, Arc<Script>) = (Arc::default(), Arc::new(Box::new(script)));
         let kept = Arc::clone(&seen);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let (seen, script) = (Arc::clone(&kept), Arc::clone(&script));
+                let (seen, script, tls) = (Arc::clone(&kept), Arc::clone(&script), tls.clone());
                 tokio::spawn(async move {
                     let number = seen.connections.fetch_add(1, Ordering::SeqCst) + 1;
                     let open = seen.open.fetch_add(1, Ordering::SeqCst) + 1;
                     seen.open_max.fetch_max(open, Ordering::SeqCst);
                     // A client that goes away in the middle is an error here and part of the test there.
-                    let _gone = serve(stream, number, &seen, &script).await;
+                    let _gone = converse(stream, number, &seen, &script, tls).await;
                     seen.open.fetch_sub(1, Ordering::SeqCst);
                 });
             }
@@ -90,61 +105,113 @@ fn config(port: u16, more: &str) -> String {
     )
 }
 
-async fn serve(stream: TcpStream, number: usize, seen: &Seen, script: &Script) -> std::io::Result<()> {
-    let (read, mut write) = stream.into_split();
-    let mut lines = BufReader::new(read).lines();
-    let mut line = String::new();
-    let mut at = Some((At::Greeting, "220 relay.example ESMTP"));
-    loop {
-        if let Some((place, usual)) = at {
-            let answer = match script(place, &line, number) {
-                Answer::Usual => usual,
-                Answer::Say(answer) => answer,
-                Answer::SayAndClose(answer) => {
-                    write.write_all(format!("{answer}\r\n").as_bytes()).await?;
-                    return Ok(());
+async fn converse(
+    stream: TcpStream,
+    number: usize,
+    seen: &Seen,
+    script: &Script,
+    tls: Option<(TlsAcceptor, Begin)>,
+) -> std::io::Result<()> {
+    let (wire, starttls): (Box<dyn Wire>, _) = match tls {
+        None => (Box::new(stream), None),
+        Some((acceptor, Begin::WhenAsked)) => (Box::new(stream), Some(acceptor)),
+        Some((acceptor, Begin::AtOnce)) => (Box::new(acceptor.accept(stream).await?), None),
+    };
+    let wire = BufReader::new(wire);
+    Conversation { wire, line: String::new(), number, seen, script }.run(starttls).await
+}
+
+trait Wire: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<W: AsyncRead + AsyncWrite + Unpin + Send> Wire for W {}
+
+struct Conversation<'a> {
+    wire: BufReader<Box<dyn Wire>>,
+    /// What was sent last.
+    line: String,
+    number: usize,
+    seen: &'a Seen,
+    script: &'a Script,
+}
+
+enum Next {
+    Said(&'static str),
+    Over,
+}
+
+impl Conversation<'_> {
+    /// Runs until the client goes away or the script ends it.
+    async fn run(mut self, tls: Option<TlsAcceptor>) -> std::io::Result<()> {
+        let mut usual = Some((At::Greeting, "220 relay.example ESMTP"));
+        loop {
+            if let Some((at, text)) = usual {
+                let Next::Said(said) = self.answer(at, text).await? else { return Ok(()) };
+                if at == At::Data && said.starts_with("354") {
+                    self.message().await?;
+                    usual = Some((At::Message, "250 2.0.0 Ok: queued as 4F2A1C0"));
+                    continue;
                 }
-                Answer::Close => return Ok(()),
-                Answer::Silence => {
-                    while lines.next_line().await?.is_some() {}
-                    return Ok(());
+            }
+            if !self.read().await? {
+                return Ok(());
+            }
+            let verb = self.line.split([' ', ':', '\r']).next().unwrap_or_default().to_ascii_uppercase();
+            self.seen.commands.lock().expect("no panic").push(verb.clone());
+            usual = match verb.as_str() {
+                "EHLO" => {
+                    let offer = if tls.is_some() { "250-STARTTLS\r\n" } else { "" };
+                    self.say(&format!("250-relay.example\r\n{offer}250 AUTH PLAIN LOGIN")).await?;
+                    None
                 }
+                "STARTTLS" => {
+                    self.say("220 go on").await?;
+                    let acceptor = tls.clone().expect("it was offered");
+                    self.wire = BufReader::new(Box::new(acceptor.accept(self.wire.into_inner()).await?));
+                    None
+                }
+                "AUTH" => Some((At::Auth, "235 2.7.0 welcome")),
+                "MAIL" => Some((At::Mail, "250 2.1.0 Ok")),
+                "RCPT" => Some((At::Rcpt, "250 2.1.5 Ok")),
+                "DATA" => Some((At::Data, "354 go on")),
+                "RSET" => {
+                    self.say("250 Ok").await?;
+                    None
+                }
+                "QUIT" => return self.say("221 bye").await,
+                other => panic!("the relay does not know {other}"),
             };
-            write.write_all(format!("{answer}\r\n").as_bytes()).await?;
-            if place == At::Data && answer.starts_with("354") {
-                line.clear();
-                while let Some(part) = lines.next_line().await? {
-                    if part == "." {
-                        break;
-                    }
-                    line.push_str(&part);
-                    line.push('\n');
-                }
-                seen.messages.lock().expect("no panic").push(line.clone());
-                at = Some((At::Message, "250 2.0.0 Ok: queued as 4F2A1C0"));
-                continue;
+        }
+    }
+
+    async fn answer(&mut self, at: At, usual: &'static str) -> std::io::Result<Next> {
+        match (self.script)(at, &self.line, self.number) {
+            Answer::Usual => self.say(usual).await.map(|()| Next::Said(usual)),
+            Answer::Say(text) => self.say(text).await.map(|()| Next::Said(text)),
+            Answer::SayAndClose(text) => self.say(text).await.map(|()| Next::Over),
+            Answer::Close => Ok(Next::Over),
+            Answer::Silence => {
+                while self.read().await? {}
+                Ok(Next::Over)
             }
         }
-        let Some(next) = lines.next_line().await? else { return Ok(()) };
-        line = next;
-        let verb = line.split([' ', ':']).next().unwrap_or_default().to_ascii_uppercase();
-        seen.commands.lock().expect("no panic").push(verb.clone());
-        at = match verb.as_str() {
-            "EHLO" => {
-                write.write_all(b"250-relay.example\r\n250 AUTH PLAIN LOGIN\r\n").await?;
-                None
-            }
-            "AUTH" => Some((At::Auth, "235 2.7.0 welcome")),
-            "MAIL" => Some((At::Mail, "250 2.1.0 Ok")),
-            "RCPT" => Some((At::Rcpt, "250 2.1.5 Ok")),
-            "DATA" => Some((At::Data, "354 go on")),
-            "RSET" | "NOOP" => {
-                write.write_all(b"250 Ok\r\n").await?;
-                None
-            }
-            "QUIT" => return write.write_all(b"221 bye\r\n").await,
-            other => panic!("the relay does not know {other}"),
-        };
+    }
+
+    async fn message(&mut self) -> std::io::Result<()> {
+        let mut message = String::new();
+        while self.read().await? && self.line != ".\r\n" {
+            message.push_str(&self.line);
+        }
+        self.seen.messages.lock().expect("no panic").push(message);
+        Ok(())
+    }
+
+    async fn read(&mut self) -> std::io::Result<bool> {
+        self.line.clear();
+        Ok(self.wire.read_line(&mut self.line).await? > 0)
+    }
+
+    async fn say(&mut self, text: &str) -> std::io::Result<()> {
+        self.wire.write_all(format!("{text}\r\n").as_bytes()).await?;
+        self.wire.flush().await
     }
 }
 
@@ -323,4 +390,46 @@ async fn nothing_goes_in_the_clear_where_tls_is_required() {
     assert!(!commands.iter().any(|verb| verb == "AUTH" || verb == "MAIL"), "{commands:?}");
     let config = config(relay.port, "").replace("none", "starttls");
     assert_eq!(Harness::new(&config, None).settle(mail(1, "ada@example.org")).await, accepted());
+}
+
+/// A relay's certificate, as its acceptor and as the file of authorities that trusts it.
+fn certificate(host: &str) -> (TlsAcceptor, tempfile::NamedTempFile) {
+    let own = rcgen::generate_simple_self_signed([host.to_owned()]).expect("a certificate");
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(&file, own.cert.pem()).expect("room on the disk");
+    let key = rustls::pki_types::PrivateKeyDer::Pkcs8(own.signing_key.serialize_der().into());
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("ring has them")
+        .with_no_client_auth()
+        .with_single_cert(vec![own.cert.der().clone()], key)
+        .expect("a key that fits");
+    (TlsAcceptor::from(Arc::new(config)), file)
+}
+
+#[tokio::test]
+async fn mail_goes_encrypted_from_the_first_byte_or_by_starttls() {
+    for (tls, begin) in [("implicit", Begin::AtOnce), ("required", Begin::WhenAsked), ("starttls", Begin::WhenAsked)] {
+        let (acceptor, authority) = certificate("127.0.0.1");
+        let relay = Relay::start_with(|_, _, _| Answer::Usual, Some((acceptor, begin))).await;
+        let more = format!("username = \"u\"\npassword = \"p\"\nca_file = {:?}", authority.path());
+        let config = config(relay.port, &more).replace("none", tls);
+        assert_eq!(Harness::new(&config, None).settle(mail(1, "ada@example.org")).await, accepted(), "{tls}");
+        let commands = relay.seen.commands.lock().unwrap().clone();
+        assert_eq!(commands.contains(&"STARTTLS".to_owned()), tls != "implicit", "{commands:?}");
+        assert!(commands.contains(&"AUTH".to_owned()), "{commands:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_relay_that_proves_to_be_another_gets_nothing() {
+    for (tls, begin) in [("implicit", Begin::AtOnce), ("required", Begin::WhenAsked), ("starttls", Begin::WhenAsked)] {
+        let (acceptor, authority) = certificate("other.example");
+        let relay = Relay::start_with(|_, _, _| Answer::Usual, Some((acceptor, begin))).await;
+        let config = config(relay.port, &format!("ca_file = {:?}", authority.path())).replace("none", tls);
+        let settlement = Harness::new(&config, None).settle(mail(1, "ada@example.org")).await;
+        assert!(matches!(settlement, Settlement::Deferred { .. }), "{tls} {settlement:?}");
+        assert!(!relay.seen.commands.lock().unwrap().contains(&"MAIL".to_owned()));
+    }
 }

@@ -11,8 +11,8 @@
 
 use lettre::Address;
 use lettre::message::dkim::{DkimConfig, dkim_sign};
-use lettre::message::header::{ContentType, HeaderName, HeaderValue};
-use lettre::message::{Mailbox, Message, MessageBuilder, MultiPart, MultiPartKind, SinglePart};
+use lettre::message::header::{ContentTransferEncoding, ContentType, HeaderName, HeaderValue, MIME_VERSION_1_0};
+use lettre::message::{Body, Mailbox, Message, MessageBuilder, SinglePart};
 use model::send::Rendered;
 use model::{Attributes, EffectId, Value};
 use std::time::SystemTime;
@@ -152,31 +152,44 @@ fn raw_header(name: &str, value: &str) -> Result<HeaderValue, String> {
     Ok(HeaderValue::new(header_name, value.to_owned()))
 }
 
+/// Puts `Content-Type` among the headers of the message itself, where the signature finds it: lettre keeps that of a
+/// multipart apart from them, and signs it as missing.
 fn body(builder: MessageBuilder, effect: EffectId, parts: &Attributes) -> Result<Message, String> {
     let (html, plain) = (text(parts, "html")?, text(parts, "text")?);
+    let builder = builder.header(MIME_VERSION_1_0);
     let message = match (html, plain) {
         (None, None) => return Err("it has neither `html` nor `text`".into()),
-        (None, Some(plain)) => builder.singlepart(SinglePart::plain(plain.to_owned())),
+        (None, Some(plain)) => builder.header(ContentType::TEXT_PLAIN).body(plain.to_owned()),
         (Some(html), plain) => {
             let plain = match plain {
                 Some(plain) => plain.to_owned(),
                 None => plain_of(html)?,
             };
-            let alternative = MultiPart::builder()
-                .header(ContentType::parse("multipart/alternative").expect("INVARIANT: a constant that parses"))
-                .kind(MultiPartKind::Alternative)
-                .boundary(format!("=_{effect}"))
-                .singlepart(SinglePart::plain(plain))
-                .singlepart(SinglePart::html(html.to_owned()));
-            builder.multipart(alternative)
+            let boundary = format!("=_{effect}");
+            let content_type = ContentType::parse(&format!("multipart/alternative; boundary=\"{boundary}\""))
+                .expect("INVARIANT: an id is hexadecimal digits");
+            let body = alternative(&boundary, plain, html.to_owned());
+            builder.header(content_type).body(Body::dangerous_pre_encoded(body, ContentTransferEncoding::SevenBit))
         }
     };
     message.map_err(|error| error.to_string())
 }
 
+/// The later part is the better one (RFC 2046 §5.1.4). Each encodes itself, so that all is 7 bit.
+fn alternative(boundary: &str, plain: String, html: String) -> Vec<u8> {
+    let mut body = Vec::new();
+    for part in [SinglePart::plain(plain), SinglePart::html(html)] {
+        body.extend_from_slice(format!("--{boundary}\r\n").as_bytes());
+        body.extend_from_slice(&part.formatted());
+    }
+    body.extend_from_slice(format!("--{boundary}--").as_bytes());
+    body
+}
+
 /// For readers without HTML, and because mail without a plain form looks like spam.
 fn plain_of(html: &str) -> Result<String, String> {
-    html2text::config::plain()
+    html2text::config::plain_no_decorate()
+        .link_footnotes(true)
         .allow_width_overflow()
         .string_from_read(html.as_bytes(), TEXT_COLUMNS)
         .map_err(|error| format!("the HTML has no plain form: {error}"))

@@ -2,6 +2,7 @@
 
 mod answer;
 mod compose;
+mod stream;
 mod transport;
 
 use crate::Error;
@@ -189,3 +190,7 @@ const SIGNED_HEADERS: [&str; 12] = [
     "List-Unsubscribe-Post",
     "X-Sojourn-Send",
 ];
+
+#[cfg(test)]
+#[path = "dkim_tests.rs"]
+mod dkim_tests;

@@ -10,20 +10,21 @@
 
 use super::answer::{Failure, Stage, outcome, queue_id};
 use super::compose::Mail;
-use super::{Config, Tls};
+use super::{Config, Tls, stream};
 use crate::Error;
 use crate::circuit::Peer;
 use crate::outcome::{Outcome, brief, chain};
 use lettre::transport::smtp::authentication::{Credentials, DEFAULT_MECHANISMS};
-use lettre::transport::smtp::client::{AsyncSmtpConnection, Certificate, TlsParameters};
+use lettre::transport::smtp::client::{AsyncSmtpConnection, AsyncTokioStream, Certificate, TlsParameters};
 use lettre::transport::smtp::commands::{Data, Mail as MailFrom, Rcpt, Rset};
 use lettre::transport::smtp::extension::{ClientId, Extension, MailBodyParameter, MailParameter};
 use lettre::transport::smtp::response::{Response, Severity};
 use model::send::Settlement;
 use std::future::Future;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
+use tokio_rustls::TlsConnector;
 
 /// A connection idle for longer is not used again; relays close theirs after some minutes.
 const IDLE_MAX: Duration = Duration::from_secs(60);
@@ -33,7 +34,10 @@ pub(super) struct Relay {
     port: u16,
     peer: String,
     tls: Tls,
+    /// For STARTTLS.
     tls_parameters: TlsParameters,
+    /// For TLS from the first byte.
+    connector: TlsConnector,
     hello: ClientId,
     credentials: Option<Credentials>,
     timeout: Duration,
@@ -57,6 +61,7 @@ enum Tried {
 impl Relay {
     pub fn new(config: &Config) -> Result<Self, Error> {
         let wrong = |key: &'static str, why: String| Error::Config { channel: "email", key, why };
+        let connector = crate::tls::client(config.ca_file.as_deref()).map_err(|why| wrong("ca_file", why))?;
         let mut tls = TlsParameters::builder(config.host.clone());
         if let Some(path) = &config.ca_file {
             let pem = std::fs::read(path).map_err(|error| wrong("ca_file", format!("{}: {error}", path.display())))?;
@@ -75,6 +80,7 @@ impl Relay {
             peer: format!("{}:{}", config.host, config.port),
             tls: config.tls,
             tls_parameters: tls.build().map_err(|error| wrong("tls", chain(&error)))?,
+            connector: TlsConnector::from(Arc::new(connector)),
             hello: ClientId::Domain(config.helo.clone()),
             credentials,
             timeout: config.timeout,
@@ -107,12 +113,13 @@ impl Relay {
 
     async fn connect(&self) -> Result<AsyncSmtpConnection, Failure> {
         let failed = |error| Failure::of(&error);
-        let implicit = (self.tls == Tls::Implicit).then(|| self.tls_parameters.clone());
-        let server = (self.host.as_str(), self.port);
-        let mut connection =
-            AsyncSmtpConnection::connect_tokio1(server, Some(self.timeout), &self.hello, implicit, None)
-                .await
-                .map_err(failed)?;
+        let lost = |error: std::io::Error| Failure::Lost { why: chain(&error) };
+        let stream = stream::connect(&self.host, self.port).await.map_err(lost)?;
+        let stream: Box<dyn AsyncTokioStream> = match self.tls {
+            Tls::Implicit => Box::new(stream::encrypt(stream, &self.host, &self.connector).await.map_err(lost)?),
+            Tls::Starttls | Tls::Required | Tls::None => Box::new(stream),
+        };
+        let mut connection = AsyncSmtpConnection::connect_with_transport(stream, &self.hello).await.map_err(failed)?;
         let upgrade = match self.tls {
             Tls::Required => true,
             Tls::Starttls => connection.can_starttls(),

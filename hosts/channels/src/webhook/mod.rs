@@ -11,11 +11,8 @@ use crate::config::{Secret, timeout};
 use crate::outcome::{Outcome, chain};
 use ports::channel::HandOff;
 use reqwest::Response;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 use serde::Deserialize;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// `[channels.webhook]`: calls to the URLs that messages name.
@@ -83,13 +80,7 @@ impl Webhook {
         } else {
             guard::PrivateAddresses::Denied
         };
-        let roots = roots(config.ca_file.as_deref()).map_err(|why| wrong("ca_file", why))?;
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let tls = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|error| wrong("tls", chain(&error)))?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+        let tls = crate::tls::client(config.ca_file.as_deref()).map_err(|why| wrong("ca_file", why))?;
         let client = reqwest::Client::builder()
             .tls_backend_preconfigured(tls)
             .http1_only()
@@ -149,14 +140,4 @@ async fn drain(mut response: Response) {
             return;
         }
     }
-}
-
-fn roots(ca_file: Option<&Path>) -> Result<rustls::RootCertStore, String> {
-    let mut roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-    let Some(path) = ca_file else { return Ok(roots) };
-    let wrong = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
-    for certificate in CertificateDer::pem_file_iter(path).map_err(|error| wrong(&error))? {
-        roots.add(certificate.map_err(|error| wrong(&error))?).map_err(|error| wrong(&error))?;
-    }
-    Ok(roots)
 }
