@@ -15,7 +15,7 @@ mod tracking;
 mod views;
 
 pub use auth::{KeyRing, hash_secret};
-pub use shared::{Captured, Mailbox, Shared};
+pub use shared::{Captured, Mailbox, Shared, Storage};
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
