@@ -2,28 +2,42 @@
 //!
 //! The language is a part of CEL. The `cel` crate gives the syntax tree; the type check against the catalog and the
 //! compiled form are ours, since building an interpreter's context for each event costs fifty times what evaluating
-//! does. The compiled form reads borrowed state and allocates nothing on its way to a truth value.
+//! does. The compiled form reads borrowed state; reading, comparing, `&&`, `||`, `has`, and `in` with a list of literals
+//! allocate nothing.
 //!
-//! Where we differ from CEL on purpose, so that nothing is silently false (J10, trap T12):
-//! - numbers are one type: `1 == 1.0`, whole or not;
-//! - comparing values of different types is an error, also with `==`, except with `null`;
-//! - an attribute of type datetime is compared with `timestamp("…")` or `now` as an instant;
-//! - a value that is absent is an error, except in `has(…)` and beside an operand of `&&` or `||` that decides alone.
+//! What there is: literals, paths (`event.cart_total`, ``profile.`first name` ``, `profile["Größe"]`,
+//! `profile.tags[0]`), `== != < <= > >=`, `&& || !`, `+ - * / %`, `in`, `?:`, `has(…)`, and the functions `size contains
+//! startsWith endsWith matches lowerAscii upperAscii timestamp duration int double string`. Roots are those of [`Root`]
+//! and `now`, the record's stamp.
+//!
+//! Where we differ from CEL on purpose, so that nothing is silently false (J10, trap T12) and no answer hangs on how a
+//! sender writes a number:
+//! - numbers are one type: whole and not may be mixed, they are compared exactly, and `7 / 2` is 3.5 (`int(7 / 2)` is 3);
+//! - dividing by zero, and a number too large to hold, are errors, also of floats;
+//! - comparing values of different types is an error, also with `==`, `!=` and `in`, except with `null`;
+//! - an attribute of type datetime is compared as an instant; a text is read as one beside `now` or `timestamp(…)`.
+//!   Without an offset it is read as UTC, except in a literal, where it is refused;
+//! - `has(…)` is whether there is a value: it is false of null, and of what lies below something absent;
+//! - the pattern of `matches` is a literal, compiled once.
 
-mod compile;
+mod check;
 mod evaluate;
+mod node;
+mod operate;
 mod schema;
+mod syntax;
 
-pub use evaluate::{Facts, Lack, Root};
+pub use evaluate::{Facts, Lack};
+pub use node::Root;
 pub use schema::{Lookup, Problem, Schema, Type};
 
-use compile::Node;
 use model::{Text, Value};
+use node::{Node, Path};
 use std::sync::Arc;
 
 /// The longest source that is read.
 pub const SOURCE_BYTES_MAX: usize = 4_096;
-/// The deepest nesting that is read.
+/// The deepest nesting of brackets and `?:` that is read.
 pub const NESTING_MAX: u16 = 32;
 
 /// A condition, checked and compiled. Cheap to clone.
@@ -39,6 +53,8 @@ struct Compiled {
     source: Text,
     node: Node,
     ty: Type,
+    /// What `node` reads, each once.
+    paths: Vec<Path>,
 }
 
 /// What a condition says.
@@ -56,16 +72,14 @@ impl Condition {
     /// # Errors
     /// Every problem found, each with its column.
     pub fn compile(source: &str, schema: &dyn Schema) -> Result<(Self, Vec<Problem>), Vec<Problem>> {
-        let (compiled, warnings) = compile::compile(source, schema)?;
+        let (compiled, warnings) = Compiled::new(source, schema)?;
         match compiled.ty {
             Type::Bool | Type::Any => Ok((Condition(Arc::new(compiled)), warnings)),
             ty
             @ (Type::Number | Type::Text | Type::Datetime | Type::Duration | Type::List | Type::Map | Type::Null) => {
-                Err(vec![Problem {
-                    code: "condition_type",
-                    message: format!("the condition `{source}` gives {}; expected true or false", ty.as_str()),
-                    column: 1,
-                }])
+                let source = syntax::excerpt(source);
+                let message = format!("the condition `{source}` gives {}; expected true or false", ty.as_str());
+                Err(vec![Problem { code: "condition_type", message, column: 1 }])
             }
         }
     }
@@ -84,16 +98,13 @@ impl Condition {
 
     /// Each path it reads with its value now, in order of appearance; absent ones are null.
     pub fn seen(&self, facts: &dyn Facts) -> Vec<(Text, Value)> {
-        self.0.seen(facts)
+        let value = |path: &Path| path.find(facts).cloned().unwrap_or_default();
+        self.0.paths.iter().map(|path| (path.text.clone(), value(path))).collect()
     }
 
     /// Whether it says the same whatever the data: `Some(truth)` then.
     pub fn constant(&self) -> Option<bool> {
-        match &self.0.node {
-            Node::Constant(compile::Constant::Bool(truth)) => Some(*truth),
-            node if !node.reads_anything() => node.truth(&evaluate::Nothing).ok(),
-            _ => None,
-        }
+        [true, false].into_iter().find(|truth| self.0.node.is_always(*truth))
     }
 
     /// The triggers it reads as `trigger.<name>`.
@@ -106,7 +117,7 @@ impl Expression {
     /// # Errors
     /// Every problem found, each with its column.
     pub fn compile(source: &str, schema: &dyn Schema) -> Result<(Self, Vec<Problem>), Vec<Problem>> {
-        let (compiled, warnings) = compile::compile(source, schema)?;
+        let (compiled, warnings) = Compiled::new(source, schema)?;
         Ok((Expression(Arc::new(compiled)), warnings))
     }
 
@@ -133,24 +144,19 @@ impl Expression {
 }
 
 impl Compiled {
-    fn seen(&self, facts: &dyn Facts) -> Vec<(Text, Value)> {
-        let mut seen: Vec<(Text, Value)> = Vec::new();
-        self.node.for_each_path(&mut |path| {
-            if !seen.iter().any(|(name, _)| *name == path.text) {
-                let value = path.find(facts).cloned().unwrap_or_default();
-                seen.push((path.text.clone(), value));
-            }
-        });
-        seen
+    fn new(source: &str, schema: &dyn Schema) -> Result<(Self, Vec<Problem>), Vec<Problem>> {
+        let check::Checked { node, ty, warnings } = check::check(source, schema)?;
+        let paths = node.paths();
+        Ok((Compiled { source: source.into(), node, ty, paths }, warnings))
     }
 
     fn triggers(&self) -> Vec<Text> {
         let mut triggers: Vec<Text> = Vec::new();
-        self.node.for_each_path(&mut |path| {
+        for path in &self.paths {
             if let Root::Trigger(name) = &path.root {
                 triggers.push(name.clone());
             }
-        });
+        }
         triggers.sort();
         triggers.dedup();
         triggers

@@ -17,6 +17,7 @@ pub enum Type {
 }
 
 impl Type {
+    /// With its article, as messages say it.
     pub fn as_str(self) -> &'static str {
         match self {
             Type::Bool => "a boolean",
@@ -29,6 +30,19 @@ impl Type {
             Type::Null => "null",
             Type::Any => "a value",
         }
+    }
+
+    /// Whether `<` and its kin are offered for it (C4).
+    pub(crate) fn has_order(self) -> bool {
+        match self {
+            Type::Number | Type::Text | Type::Datetime | Type::Duration | Type::Any => true,
+            Type::Bool | Type::List | Type::Map | Type::Null => false,
+        }
+    }
+
+    /// Whether values of both can be equal.
+    pub(crate) fn meets(self, other: Type) -> bool {
+        self == other || [self, other].iter().any(|ty| matches!(ty, Type::Any | Type::Null))
     }
 }
 
@@ -55,6 +69,8 @@ pub trait Schema {
 /// One thing wrong, or to be wary of, in a source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
+    /// Stable: `condition_syntax`, `condition_type`, `condition_unknown_path`, `condition_unknown_function`,
+    /// `condition_unsupported`, `condition_always_fails`; as a warning `condition_may_lack_data`.
     pub code: &'static str,
     pub message: String,
     /// From 1, in characters.

@@ -103,6 +103,20 @@ pub(crate) fn write_zeros(
     Ok(())
 }
 
+/// Fills `bytes` from `from` on as far as the file goes; answers how many were read.
+pub(crate) fn read_up_to(file: &File, bytes: &mut [u8], from: u64) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < bytes.len() {
+        match file.read_at(&mut bytes[filled..], from + filled as u64) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}
+
 /// The `N` bytes at `at`, which the caller has made sure are there.
 pub(crate) fn array<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
     bytes[at..at + N].try_into().expect("INVARIANT: a slice of N bytes is an array of N bytes")

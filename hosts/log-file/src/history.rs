@@ -1,6 +1,6 @@
 //! The log read as history. Readers open the files for themselves, read beside the writer, and see what is durable.
 
-use crate::disk::{damaged, failed};
+use crate::disk::{self, damaged, failed};
 use crate::keys::{Cache, KeyFile, Slot};
 use crate::record::{HEADER_BYTES, Key, Kind, Sealed};
 use crate::segment::{Segment, Segments};
@@ -112,17 +112,8 @@ fn count_before(segment: &Segment, file: &File, places: &[u32], before: Lsn) -> 
 /// The bytes of the record that begins at `at`, and some more.
 fn read_record(segment: &Segment, file: &File, at: u32) -> Result<Vec<u8>, Error> {
     const GUESS_BYTES: usize = 1024;
-    let read = |bytes: &mut [u8], from: u64| -> Result<usize, Error> {
-        let mut filled = 0;
-        while filled < bytes.len() {
-            match file.read_at(&mut bytes[filled..], from + filled as u64) {
-                Ok(0) => break,
-                Ok(count) => filled += count,
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(failed(&segment.path, "reading a record")(error)),
-            }
-        }
-        Ok(filled)
+    let read = |bytes: &mut [u8], from: u64| {
+        disk::read_up_to(file, bytes, from).map_err(failed(&segment.path, "reading a record"))
     };
     let mut bytes = vec![0; GUESS_BYTES];
     let filled = read(&mut bytes, u64::from(at))?;
@@ -189,7 +180,7 @@ impl std::fmt::Debug for LogReader {
     }
 }
 
-/// The stream a record of `kind` is read from; for messages.
+/// The body of a record whose slot holds `slot`.
 pub(crate) fn erased_or_open(sealed: &Sealed<'_>, kind: Kind, slot: Option<Slot>) -> Result<Body, &'static str> {
     match slot {
         Some(Slot::Live { key, .. }) if !sealed.is_erased() => Ok(Body::Command(sealed.open(kind, &key)?)),

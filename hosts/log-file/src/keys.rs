@@ -115,8 +115,8 @@ pub(crate) struct Cache {
 }
 
 impl Cache {
-    /// 64 B each, so that both generations take some 10 MB.
-    const GENERATION_MAX: usize = 65_536;
+    /// Some 64 B each, so that both generations take about 16 MB.
+    const GENERATION_MAX: usize = 131_072;
 
     pub fn get(&mut self, file: &KeyFile, slot: KeySlot) -> Result<Option<Slot>, Error> {
         if let Some(held) = self.newer.get(&slot.0) {
@@ -326,17 +326,36 @@ struct Found {
     touched: u32,
 }
 
+/// Reads slot after slot, many at a time.
+struct Block<'a> {
+    file: &'a File,
+    path: &'a Path,
+    first: u32,
+    bytes: Vec<u8>,
+}
+
+impl Block<'_> {
+    const SLOTS: u32 = 1024;
+
+    fn slot(&mut self, number: u32) -> Result<[u8; SLOT_BYTES], Error> {
+        let first = number - number % Self::SLOTS;
+        if self.bytes.is_empty() || first != self.first {
+            self.first = first;
+            self.bytes.resize(Self::SLOTS as usize * SLOT_BYTES, 0);
+            let read = disk::read_up_to(self.file, &mut self.bytes, offset(first));
+            read.map_err(failed(self.path, "reading keys"))?;
+        }
+        Ok(array(&self.bytes, (number - first) as usize * SLOT_BYTES))
+    }
+}
+
 /// Walks back to the last whole slot, and from what it proves to be durable forward to the first that is not whole.
 fn find_end(file: &File, path: &Path, file_bytes: u64) -> Result<Found, Error> {
     let slots = u32::try_from(file_bytes / SLOT_BYTES as u64).unwrap_or(u32::MAX);
-    let read = |number: u32| {
-        let mut bytes = [0; SLOT_BYTES];
-        file.read_exact_at(&mut bytes, offset(number)).map_err(failed(path, "reading a key"))?;
-        Ok::<_, Error>(bytes)
-    };
+    let mut block = Block { file, path, first: 0, bytes: Vec::new() };
     let (mut touched, mut last) = (0, None);
     for number in (0..slots).rev() {
-        let bytes = read(number)?;
+        let bytes = block.slot(number)?;
         if touched == 0 && bytes != [0; SLOT_BYTES] {
             touched = number + 1;
         }
@@ -349,11 +368,11 @@ fn find_end(file: &File, path: &Path, file_bytes: u64) -> Result<Found, Error> {
         return Err(damaged(path, 0, "there is no whole key in the key file"));
     };
     let mut end = durable.min(last);
-    while end <= last && decode(end, &read(end)?).is_some() {
+    while end <= last && decode(end, &block.slot(end)?).is_some() {
         end += 1;
     }
     for number in end..=last {
-        let Some((_, proved)) = decode(number, &read(number)?) else { continue };
+        let Some((_, proved)) = decode(number, &block.slot(number)?) else { continue };
         durable = durable.max(proved);
     }
     if durable > end {

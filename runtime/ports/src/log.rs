@@ -172,7 +172,8 @@ pub trait Log: Send {
     /// Whose slot it is; None for a slot that was never given out or whose key was destroyed.
     fn profile_of(&self, slot: KeySlot) -> Option<ProfileId>;
 
-    /// Appends rows to the trace file, unsynced: a crash may lose the last of them, and replay makes them again.
+    /// Appends rows to the trace file, unsynced: a crash may lose the last of them, and replay makes them again. Rows
+    /// ascend by lsn, at most one for a record; those up to `last_traced` are there already and are left out.
     ///
     /// # Errors
     /// See [`Error`]; a failure here stops no partition.
