@@ -2,6 +2,7 @@
 
 use crate::auth::{Admin, hash_secret};
 use crate::intake_routes::POSITION;
+use crate::payload::Payload;
 use crate::problem::Problem;
 use crate::shared::Shared;
 use crate::views;
@@ -53,9 +54,10 @@ pub async fn apply(
     Admin(caller): Admin,
     Query(ApplyQuery { dry_run }): Query<ApplyQuery>,
     headers: HeaderMap,
-    body: String,
+    Payload(body): Payload,
 ) -> Result<Response, Problem> {
-    let read = document::read_documents(&body);
+    let text = std::str::from_utf8(&body).map_err(|_| Problem::bad_request("malformed", "the body is not UTF-8"))?;
+    let read = document::read_documents(text);
     if read.findings.iter().any(|finding| finding.severity == Severity::Error) {
         return Err(refused(&read.findings));
     }

@@ -1,10 +1,10 @@
 //! The front doors over HTTP.
 
 use crate::auth::{Peer, Sender, key_of};
+use crate::payload::Payload;
 use crate::problem::Problem;
 use crate::shared::Shared;
 use axum::Json;
-use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::response::IntoResponse;
@@ -26,7 +26,7 @@ pub(crate) const POSITION: HeaderName = HeaderName::from_static("sojourn-positio
 pub async fn events(
     State(shared): State<Arc<Shared>>,
     Sender(caller): Sender,
-    body: Bytes,
+    Payload(body): Payload,
 ) -> Result<impl IntoResponse, Problem> {
     let received = map(&shared, &caller.key, |ctx| native::events(&body, ctx))?;
     store(&shared, received).await
@@ -40,7 +40,7 @@ pub async fn events(
 pub async fn profiles(
     State(shared): State<Arc<Shared>>,
     Sender(caller): Sender,
-    body: Bytes,
+    Payload(body): Payload,
 ) -> Result<impl IntoResponse, Problem> {
     let received = map(&shared, &caller.key, |ctx| native::profiles(&body, ctx))?;
     store(&shared, received).await
@@ -56,7 +56,7 @@ pub async fn segment(
     Path(call): Path<String>,
     Peer(peer): Peer,
     headers: HeaderMap,
-    body: Bytes,
+    Payload(body): Payload,
 ) -> Result<impl IntoResponse, Problem> {
     if call == "m" {
         return Ok((StatusCode::OK, [(POSITION, String::new())], Json(json!({"success": true}))));

@@ -8,6 +8,7 @@ mod control;
 mod intake_routes;
 mod live;
 mod ops;
+mod payload;
 mod problem;
 mod read;
 mod shared;
@@ -18,7 +19,6 @@ pub use auth::{KeyRing, hash_secret};
 pub use shared::{Captured, Mailbox, Shared, Storage};
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderName, Method, header};
 use std::sync::Arc;
 use tower_http::cors::{Any, CorsLayer};
@@ -84,7 +84,6 @@ pub fn router(shared: Arc<Shared>) -> Router {
     router
         .route("/openapi.json", openapi)
         .fallback(problem::no_such_path)
-        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(RequestDecompressionLayer::new())
         .layer(cors)
         .with_state(shared)
