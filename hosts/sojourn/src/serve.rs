@@ -143,7 +143,10 @@ pub fn start(
         return Err("the system was started twice".to_owned());
     }
     let (started, opened) = std::sync::mpsc::channel();
+    let runtime = tokio::runtime::Handle::current();
     let spawned = std::thread::Builder::new().name("partitions".into()).spawn(move || {
+        // The mail pool, which the sink owns, needs a runtime also when it is dropped.
+        let _in_runtime = runtime.enter();
         worker.run(|result| {
             if started.send(result).is_err() {
                 tracing::error!("nobody waits for the start any more");

@@ -175,6 +175,8 @@ fn t71_kill_9_under_load_loses_nothing_and_doubles_nothing() {
                         }
                         std::thread::sleep(Duration::from_millis(10));
                     }
+                    // The load is bounded, since every person is looked at afterwards.
+                    std::thread::sleep(Duration::from_millis(25));
                 }
             })
         })
