@@ -8,6 +8,7 @@ use crate::log::{Body, Entry, Error, Frame, History, Log, Moment, TraceRow};
 use crate::state::{self, Keyspace, Row, Scan, State};
 use model::{KeySlot, Lsn, ProfileId, Timestamp};
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A place where something can go wrong.
@@ -30,7 +31,7 @@ pub enum Fault {
     FailBefore,
     /// It is done, and an error says that it is not.
     FailAfter,
-    /// The disk is full: not done.
+    /// The disk is full: not done. A log goes on after that, unless it was a sync.
     Full,
 }
 
@@ -45,8 +46,24 @@ struct Content {
     keys: Vec<ProfileId>,
     keys_durable: usize,
     traces: BTreeMap<Lsn, TraceRow>,
+    /// Traces up to here are durable: a checkpoint holds their records, nobody makes them again.
+    traced_durably: Lsn,
     rows: BTreeMap<(Keyspace, Vec<u8>), Vec<u8>>,
     released: Lsn,
+}
+
+impl Content {
+    fn last(&self) -> Option<&Entry> {
+        self.frames.iter().rev().find_map(|frame| frame.last())
+    }
+
+    fn last_lsn(&self) -> Lsn {
+        self.last().map_or(Lsn(0), |entry| entry.lsn)
+    }
+
+    fn last_traced(&self) -> Lsn {
+        self.traces.last_key_value().map_or(Lsn(0), |(lsn, _)| *lsn)
+    }
 }
 
 /// What survives a crash. Clones share it.
@@ -78,8 +95,24 @@ impl Disk {
         let keys = content.keys_durable.max(slots);
         content.keys.truncate(keys);
         content.keys_durable = content.keys.len();
-        let last = content.frames.iter().flatten().last().map_or(Lsn(0), |entry| entry.lsn);
+        let last = content.last_lsn();
         content.traces.retain(|lsn, _| *lsn <= last);
+        content.traced_durably = content.traced_durably.min(last);
+    }
+
+    /// Traces are written unsynced: of those that a crash can take, the first `kept` survive it.
+    pub fn lose_traces(&self, kept: usize) {
+        let mut content = self.content();
+        let unsynced = (Bound::Excluded(content.traced_durably), Bound::Unbounded);
+        let lost = content.traces.range(unsynced).nth(kept).map(|(lsn, _)| *lsn);
+        if let Some(lost) = lost {
+            content.traces.split_off(&lost);
+        }
+    }
+
+    /// Recovery said that it will not ask for records before this one.
+    pub fn released(&self) -> Lsn {
+        self.content().released
     }
 
     /// Every durable record, for checkers.
@@ -119,8 +152,14 @@ impl Disk {
         Disk { content: Arc::new(Mutex::new(copy)), faults: None }
     }
 
+    /// Opens the log. What is found is made durable before anyone reads it, as by the host: after a process was
+    /// killed, and the machine was not, it is all that was written.
     pub fn open_log(&self) -> MemoryLog {
-        MemoryLog { disk: self.clone(), stopped: false }
+        let mut content = self.content();
+        content.frames_durable = content.frames.len();
+        content.keys_durable = content.keys.len();
+        drop(content);
+        MemoryLog { disk: self.clone(), stopped: false, syncing: None }
     }
 
     pub fn open_state(&self) -> MemoryState {
@@ -140,6 +179,14 @@ impl Disk {
 pub struct MemoryLog {
     disk: Disk,
     stopped: bool,
+    syncing: Option<Written>,
+}
+
+/// What was written when a sync was begun: all that it makes durable.
+#[derive(Clone, Copy)]
+struct Written {
+    frames: usize,
+    keys: usize,
 }
 
 impl MemoryLog {
@@ -152,18 +199,16 @@ impl MemoryLog {
             doing: "a planned failure",
             source: std::io::Error::other("the simulator said so"),
         };
-        match self.disk.fault(place) {
+        let fault = self.disk.fault(place);
+        self.stopped = stops(place, fault);
+        match fault {
             Fault::None => {
                 act(&mut self.disk.content());
                 Ok(())
             }
-            Fault::FailBefore => {
-                self.stopped = true;
-                Err(failure())
-            }
+            Fault::FailBefore => Err(failure()),
             Fault::FailAfter => {
                 act(&mut self.disk.content());
-                self.stopped = true;
                 Err(failure())
             }
             Fault::Full => Err(Error::Full { place: "memory".into(), free_bytes: 0, needed_bytes: 1 }),
@@ -171,20 +216,38 @@ impl MemoryLog {
     }
 }
 
+/// Whether the log must be opened anew after a fault (see [`Error`]).
+fn stops(place: Place, fault: Fault) -> bool {
+    match (place, fault) {
+        (_, Fault::None) | (Place::AppendTraces, _) => false,
+        (_, Fault::FailBefore | Fault::FailAfter) => true,
+        (Place::BeginSync | Place::FinishSync, Fault::Full) => true,
+        (Place::Append | Place::CreateKey | Place::StateWrite, Fault::Full) => false,
+    }
+}
+
 impl Log for MemoryLog {
     fn last_lsn(&self) -> Lsn {
-        self.disk.content().frames.iter().flatten().last().map_or(Lsn(0), |entry| entry.lsn)
+        self.disk.content().last_lsn()
     }
 
     fn last_stamp(&self) -> Timestamp {
-        self.disk.content().frames.iter().flatten().last().map_or(Timestamp::MIN, |entry| entry.stamp)
+        self.disk.content().last().map_or(Timestamp::MIN, |entry| entry.stamp)
     }
 
     fn last_traced(&self) -> Lsn {
-        self.disk.content().traces.last_key_value().map_or(Lsn(0), |(lsn, _)| *lsn)
+        self.disk.content().last_traced()
     }
 
+    /// # Panics
+    /// When a record's lsn does not rise, or nobody drew the key of its slot: no log can hold such a record.
     fn append(&mut self, frame: &Frame) -> Result<(), Error> {
+        let (mut last, keys) = (self.last_lsn(), self.disk.content().keys.len());
+        for record in frame.iter() {
+            assert!(record.lsn > last, "lsn must rise: {} came after {last}", record.lsn);
+            assert!(record.slot.0 as usize <= keys, "record {} has no key: {:?}", record.lsn, record.slot);
+            last = record.lsn;
+        }
         let entries: Vec<Entry> = frame
             .iter()
             .map(|record| Entry {
@@ -199,13 +262,21 @@ impl Log for MemoryLog {
     }
 
     fn begin_sync(&mut self) -> Result<(), Error> {
-        self.guarded(Place::BeginSync, |_| {})
+        assert!(self.syncing.is_none(), "a sync was begun before the last one was waited for");
+        let mut written = None;
+        self.guarded(Place::BeginSync, |content| {
+            written = Some(Written { frames: content.frames.len(), keys: content.keys.len() });
+        })?;
+        self.syncing = written;
+        Ok(())
     }
 
     fn finish_sync(&mut self) -> Result<(), Error> {
+        let begun = self.syncing.take();
         self.guarded(Place::FinishSync, |content| {
-            content.frames_durable = content.frames.len();
-            content.keys_durable = content.keys.len();
+            let Some(Written { frames, keys }) = begun else { return };
+            content.frames_durable = content.frames_durable.max(frames);
+            content.keys_durable = content.keys_durable.max(keys);
         })
     }
 
@@ -215,7 +286,9 @@ impl Log for MemoryLog {
     }
 
     fn release(&mut self, before: Lsn) {
-        self.disk.content().released = before;
+        let mut content = self.disk.content();
+        content.released = before;
+        content.traced_durably = content.last_traced();
     }
 
     fn create_key(&mut self, profile: ProfileId) -> Result<KeySlot, Error> {
@@ -271,7 +344,8 @@ impl State for MemoryState {
     ) -> Result<(), state::Error> {
         let rows: Vec<(Vec<u8>, Vec<u8>)> = {
             let content = self.disk.content();
-            let from = content.rows.range((keyspace, prefix.to_vec())..);
+            let from = after.map_or(prefix, |after| after.max(prefix)).to_vec();
+            let from = content.rows.range((keyspace, from)..);
             let within = from.take_while(|((held, key), _)| *held == keyspace && key.starts_with(prefix));
             within.map(|((_, key), value)| (key.clone(), value.clone())).collect()
         };
@@ -305,3 +379,6 @@ impl State for MemoryState {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

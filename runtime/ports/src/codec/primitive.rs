@@ -1,7 +1,7 @@
 //! The smallest pieces.
 //!
 //! ```text
-//! number     LEB128: seven bits a byte, lowest first, the high bit set but in the last; at most 10 bytes
+//! number     LEB128: seven bits a byte, lowest first, the high bit set but in the last; the fewest bytes, at most 10
 //! signed     zigzag, then as a number
 //! bytes      number of bytes, the bytes
 //! text       bytes that are UTF-8
@@ -10,6 +10,7 @@
 //! id         its 16 bytes
 //! timestamp  milliseconds since the epoch, signed
 //! ```
+//! A value has one form only: what was not written like this is not read, so that bytes that decode encode to themselves.
 
 use model::{EffectId, KeySlot, Lsn, ParticipantId, ProfileId, Text, Timestamp};
 
@@ -20,6 +21,9 @@ pub struct Error {
     pub at_byte: usize,
     pub what: &'static str,
 }
+
+/// A list reserves room for so many items before it has read them.
+const CAPACITY_ITEMS_MAX: usize = 1024;
 
 pub(crate) type Read<T> = Result<T, Error>;
 
@@ -59,6 +63,9 @@ impl<'a> Reader<'a> {
             let bits = u64::from(byte & 0x7f);
             if shift == 63 && bits > 1 {
                 return self.fail("a number is larger than 64 bits");
+            }
+            if byte == 0 && shift > 0 {
+                return self.fail("a number has more bytes than it needs");
             }
             number |= bits << shift;
             if byte & 0x80 == 0 {
@@ -120,14 +127,20 @@ impl<'a> Reader<'a> {
         self.str().map(Text::from)
     }
 
-    /// Each item has at least one byte, so a hostile length allocates no more than the bytes there are.
-    pub fn list<T>(&mut self, mut item: impl FnMut(&mut Self) -> Read<T>) -> Read<Vec<T>> {
+    /// The number of items of a list. Each has at least one byte, so a hostile one is refused before it allocates.
+    pub fn count(&mut self) -> Read<usize> {
         let count = self.number()?;
         let left = self.bytes.len() - self.at;
-        let Some(count) = usize::try_from(count).ok().filter(|count| *count <= left) else {
-            return self.fail("a list is longer than its bytes");
-        };
-        let mut items = Vec::with_capacity(count.min(1024));
+        match usize::try_from(count) {
+            Ok(count) if count <= left => Ok(count),
+            Ok(_) | Err(_) => self.fail("a list is longer than its bytes"),
+        }
+    }
+
+    pub fn list<T>(&mut self, mut item: impl FnMut(&mut Self) -> Read<T>) -> Read<Vec<T>> {
+        let count = self.count()?;
+        // NOTE: an item in memory is larger than its one byte on disk at least; beyond this a list grows as it is read.
+        let mut items = Vec::with_capacity(count.min(CAPACITY_ITEMS_MAX));
         for _ in 0..count {
             items.push(item(self)?);
         }
@@ -139,7 +152,9 @@ impl<'a> Reader<'a> {
     }
 
     pub fn timestamp(&mut self) -> Read<Timestamp> {
-        self.signed().map(Timestamp::from_ms)
+        let ms = self.signed()?;
+        let at = Timestamp::from_ms(ms);
+        if at.as_ms() == ms { Ok(at) } else { self.fail("an instant is out of range") }
     }
 
     pub fn lsn(&mut self) -> Read<Lsn> {

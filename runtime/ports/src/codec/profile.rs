@@ -2,12 +2,14 @@
 //!
 //! ```text
 //! row      format 1 · header · body
-//! header   profile id · slot · list of (fire_at · seq) · list of (effect · state tag)     what the scan at start reads
+//! header   profile id · slot · list of timers (fire_at · seq) · list of unsettled effects     what the scan at start reads
 //! body     created_at · identities · conflicts · attributes · marks (bit 0 contact, bit 1 lead) · contact email? ·
 //!          contact phone? · dedup keys · journeys · participants · outbox rows
 //! dedup    16 bytes · payload 4 bytes LE · received_at
 //! journey  name · entries · last entered · last ended? · list of (goal · at)
 //! ```
+//! The header holds what must be found without reading the body, and the body does not repeat it: a participant or
+//! deferred send says only that it has a timer, which is the next of the header's; the outbox has a row for each effect.
 //! Participants and outbox rows: see the functions that write them; each names every field in order.
 
 use super::primitive::{Error, Read, Reader, Write};
@@ -21,6 +23,7 @@ use engine::state::{
 use model::send::Rendered;
 use model::{EffectId, KeySlot, ProfileId};
 use std::sync::Arc;
+use std::vec;
 
 const FORMAT: u8 = 1;
 
@@ -74,8 +77,8 @@ pub fn encode_profile(profile: &Profile, out: &mut Vec<u8>) {
     out.byte(FORMAT);
     out.take(&id.0);
     out.number(u64::from(slot.0));
-    let timers: Vec<Timer> = profile.timers().collect();
-    out.list(&timers, |out, timer| write_timer(out, *timer));
+    out.number(profile.timers().count() as u64);
+    profile.timers().for_each(|timer| write_timer(out, timer));
     out.list(outbox, |out, row| out.take(&row.effect.0));
 
     out.timestamp(*created_at);
@@ -95,17 +98,18 @@ pub fn encode_profile(profile: &Profile, out: &mut Vec<u8>) {
     });
     out.list(journeys, write_journey);
     out.list(participants, write_participant);
-    out.list(outbox, write_outbox_row);
+    outbox.iter().for_each(|row| write_outbox_row(out, row));
 }
 
 /// # Errors
 /// What is wrong with the bytes, and where.
 pub fn decode_profile(bytes: &[u8]) -> Result<Profile, Error> {
     let mut reader = Reader::new(bytes);
-    let header = read_header(&mut reader)?;
+    let Header { id, slot, timers, outbox: effects } = read_header(&mut reader)?;
+    let mut timers = timers.into_iter();
     let profile = Profile {
-        id: header.id,
-        slot: header.slot,
+        id,
+        slot,
         created_at: reader.timestamp()?,
         identities: reader.list(read_identity)?,
         conflicts: reader.list(read_identity)?,
@@ -123,9 +127,15 @@ pub fn decode_profile(bytes: &[u8]) -> Result<Profile, Error> {
             })?,
         },
         journeys: reader.list(read_journey)?,
-        participants: reader.list(read_participant)?,
-        outbox: reader.list(read_outbox_row)?,
+        participants: reader.list(|reader| read_participant(reader, &mut timers))?,
+        outbox: effects
+            .into_iter()
+            .map(|effect| read_outbox_row(&mut reader, effect, &mut timers))
+            .collect::<Read<Vec<OutboxRow>>>()?,
     };
+    if timers.next().is_some() {
+        return reader.fail("the header has a timer that is nobody's");
+    }
     reader.end()?;
     Ok(profile)
 }
@@ -145,6 +155,10 @@ fn write_timer(out: &mut Vec<u8>, timer: Timer) {
 
 fn read_timer(reader: &mut Reader<'_>) -> Read<Timer> {
     Ok(Timer { fire_at: reader.timestamp()?, seq: reader.number()? })
+}
+
+fn next_timer(reader: &Reader<'_>, timers: &mut vec::IntoIter<Timer>) -> Read<Timer> {
+    timers.next().map_or_else(|| reader.fail("a timer is not in the header"), Ok)
 }
 
 fn write_journey(out: &mut Vec<u8>, record: &JourneyRecord) {
@@ -178,7 +192,7 @@ fn read_step(reader: &mut Reader<'_>) -> Read<StepIndex> {
 }
 
 /// In this order: id · journey · version · entry · started_at · started_lsn · binding? · depth · event · seen ·
-/// early · sends · visits · step · holding · timer?
+/// early · sends · visits · step · holding · whether it has a timer
 fn write_participant(out: &mut Vec<u8>, participant: &Participant) {
     let Participant {
         id,
@@ -240,10 +254,10 @@ fn write_participant(out: &mut Vec<u8>, participant: &Participant) {
             out.text(reason);
         }
     }
-    out.option(*timer, write_timer);
+    out.bool(timer.is_some());
 }
 
-fn read_participant(reader: &mut Reader<'_>) -> Read<Participant> {
+fn read_participant(reader: &mut Reader<'_>, timers: &mut vec::IntoIter<Timer>) -> Read<Participant> {
     Ok(Participant {
         id: reader.participant()?,
         journey: reader.text()?,
@@ -269,7 +283,7 @@ fn read_participant(reader: &mut Reader<'_>) -> Read<Participant> {
             3 => Holding::Parked { reason: reader.text()? },
             _ => return reader.fail("an unknown reason to hold"),
         },
-        timer: reader.option(read_timer)?,
+        timer: reader.option(|reader| next_timer(reader, timers))?,
     })
 }
 
@@ -301,10 +315,9 @@ fn read_sent(reader: &mut Reader<'_>) -> Read<SentStep> {
     })
 }
 
-/// In this order: effect · participant · journey · step · planned_at · kind · state · attempts
+/// In this order, the effect being in the header: participant · journey · step · planned_at · kind · state · attempts
 fn write_outbox_row(out: &mut Vec<u8>, row: &OutboxRow) {
-    let OutboxRow { effect, participant, journey, step, planned_at, kind, state, attempts } = row;
-    out.take(&effect.0);
+    let OutboxRow { effect: _, participant, journey, step, planned_at, kind, state, attempts } = row;
     out.take(&participant.0);
     out.text(journey);
     out.text(step);
@@ -330,18 +343,15 @@ fn write_outbox_row(out: &mut Vec<u8>, row: &OutboxRow) {
     match state {
         OutboxState::Planned => out.byte(0),
         OutboxState::Claimed => out.byte(1),
-        OutboxState::Deferred { timer } => {
-            out.byte(2);
-            write_timer(out, *timer);
-        }
+        OutboxState::Deferred { timer: _ } => out.byte(2),
         OutboxState::Unknown => out.byte(3),
     }
     out.number(u64::from(*attempts));
 }
 
-fn read_outbox_row(reader: &mut Reader<'_>) -> Read<OutboxRow> {
+fn read_outbox_row(reader: &mut Reader<'_>, effect: EffectId, timers: &mut vec::IntoIter<Timer>) -> Read<OutboxRow> {
     Ok(OutboxRow {
-        effect: reader.effect()?,
+        effect,
         participant: reader.participant()?,
         journey: reader.text()?,
         step: reader.text()?,
@@ -364,7 +374,7 @@ fn read_outbox_row(reader: &mut Reader<'_>) -> Read<OutboxRow> {
         state: match reader.byte()? {
             0 => OutboxState::Planned,
             1 => OutboxState::Claimed,
-            2 => OutboxState::Deferred { timer: read_timer(reader)? },
+            2 => OutboxState::Deferred { timer: next_timer(reader, timers)? },
             3 => OutboxState::Unknown,
             _ => return reader.fail("an unknown state of an effect"),
         },

@@ -301,7 +301,7 @@ pub struct SendRow {
 }
 
 fn ordered(at: Timestamp) -> u64 {
-    u64::try_from(at.as_ms()).unwrap_or(0)
+    u64::try_from(at.as_ms()).expect("INVARIANT: no Timestamp lies before the epoch")
 }
 
 pub fn sends_of_profile_prefix(profile: ProfileId) -> Vec<u8> {
@@ -321,10 +321,15 @@ pub fn send_key(profile: ProfileId, planned_at: Timestamp, effect: EffectId) -> 
 /// What is wrong with the bytes.
 pub fn send_key_by_time(key: &[u8], value: &[u8]) -> Result<Vec<u8>, Error> {
     let mut reader = Reader::new(key);
-    reader.byte()?;
+    if reader.take(SENDS_BY_TIME_PREFIX.len())? != SENDS_BY_TIME_PREFIX {
+        return reader.fail("a key that lists no send by time");
+    }
     let planned_at = u64::MAX - u64::from_be_bytes(reader.array()?);
     let effect = reader.effect()?;
-    let profile = Reader::new(value).profile()?;
+    reader.end()?;
+    let mut reader = Reader::new(value);
+    let profile = reader.profile()?;
+    reader.end()?;
     Ok([sends_of_profile_prefix(profile).as_slice(), &planned_at.to_be_bytes(), &effect.0].concat())
 }
 

@@ -9,7 +9,9 @@
 use super::primitive::{Read, Reader, Write};
 use model::{Attributes, Identity, IdentityKind, Value};
 
-/// One more level than intake lets in, for what a mapping wraps around a value.
+/// Twice what intake lets in, for what steps wrap around a value.
+/// NOTE: only reading is bounded. Whoever makes values of values must refuse deeper ones: they would be written, and
+/// never read again.
 const DEPTH_MAX: usize = Value::DEPTH_MAX * 2;
 
 pub(crate) fn write_value(out: &mut Vec<u8>, value: &Value) {
@@ -74,8 +76,17 @@ pub(crate) fn read_attributes(reader: &mut Reader<'_>) -> Read<Attributes> {
 }
 
 fn attributes_at(reader: &mut Reader<'_>, depth: usize) -> Read<Attributes> {
-    let pairs = reader.list(|reader| Ok((reader.text()?, value_at(reader, depth)?)))?;
-    Ok(pairs.into_iter().collect())
+    let mut attributes = Attributes::new();
+    let mut last = None;
+    for _ in 0..reader.count()? {
+        let name = reader.str()?;
+        if last.is_some_and(|last| last >= name) {
+            return reader.fail("attributes are not ascending by name");
+        }
+        attributes.insert(name, value_at(reader, depth)?);
+        last = Some(name);
+    }
+    Ok(attributes)
 }
 
 pub(crate) fn write_identity(out: &mut Vec<u8>, identity: &Identity) {
