@@ -182,11 +182,11 @@ impl<'a> Compiler<'a> {
 
     fn journey(&mut self, version: u32) -> Option<JourneyVersion> {
         let spec = self.spec;
-        if let Some(zone) = &spec.time_zone {
-            if calendar::Zone::find(zone).is_none() {
-                let message = format!("`{zone}` is not a time zone; expected an IANA name such as Europe/Berlin");
-                self.error("time_zone_unknown", None, "spec.time_zone", message);
-            }
+        if let Some(zone) = &spec.time_zone
+            && calendar::Zone::find(zone).is_none()
+        {
+            let message = format!("`{zone}` is not a time zone; expected an IANA name such as Europe/Berlin");
+            self.error("time_zone_unknown", None, "spec.time_zone", message);
         }
         let start = self.start(&spec.start);
         let exits = spec.exits.iter().enumerate().map(|(at, exit)| {
@@ -248,15 +248,10 @@ impl<'a> Compiler<'a> {
             }
         }
         let (from, to) = start.window.as_ref().map_or((None, None), |window| (window.from, window.to));
-        if let (Some(from), Some(to)) = (from, to) {
-            if to <= from {
-                self.error(
-                    "start_window",
-                    None,
-                    "spec.start.window",
-                    format!("it ends ({to}) before it begins ({from})"),
-                );
-            }
+        if let (Some(from), Some(to)) = (from, to)
+            && to <= from
+        {
+            self.error("start_window", None, "spec.start.window", format!("it ends ({to}) before it begins ({from})"));
         }
         let listener = listener.unwrap_or_else(|| Listener { trigger: start.trigger.clone(), condition: None });
         Start { listener, repeat: *mode, delay: *delay, from, to }

@@ -233,7 +233,7 @@ impl Catalog {
                 self.journeys.insert(name, Arc::new(journey));
             }
             Spec::JourneyTest(spec) => {
-                if self.journeys.get(spec.journey.as_str()).is_none() {
+                if !self.journeys.contains_key(spec.journey.as_str()) {
                     findings.push(compile::unknown(self, Kind::Journey, &spec.journey, id).at_path("spec.journey"));
                 }
             }

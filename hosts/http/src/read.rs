@@ -206,17 +206,17 @@ fn concerns(
     effects: &mut BTreeSet<EffectId>,
 ) -> bool {
     if let Some(named) = entry.journey() {
-        if let Entry::Started { participant, .. } = entry {
-            if *named == *journey {
-                inside.insert(*participant);
-            }
+        if let Entry::Started { participant, .. } = entry
+            && *named == *journey
+        {
+            inside.insert(*participant);
         }
         return *named == *journey;
     }
-    if let Entry::Planned { participant, effect, .. } = entry {
-        if inside.contains(participant) {
-            effects.insert(*effect);
-        }
+    if let Entry::Planned { participant, effect, .. } = entry
+        && inside.contains(participant)
+    {
+        effects.insert(*effect);
     }
     if let Some(participant) = entry.participant() {
         return inside.contains(&participant);
@@ -432,7 +432,7 @@ fn to_hex(bytes: &[u8]) -> String {
 
 fn from_hex(text: &str) -> Result<Vec<u8>, Problem> {
     let wrong = || Problem::bad_request("cursor", "`cursor`: expected what `next_cursor` said");
-    if !text.is_ascii() || text.len() % 2 != 0 {
+    if !text.is_ascii() || !text.len().is_multiple_of(2) {
         return Err(wrong());
     }
     (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).map_err(|_| wrong())).collect()

@@ -1,5 +1,7 @@
 //! What each door makes of requests, good and bad.
 
+#![expect(clippy::unwrap_used, reason = "a test says what went wrong by panicking")]
+
 use catalog::{Catalog, Change};
 use intake::{Context, ItemOutcome, Received, native, segment};
 use model::{CatalogVersion, Timestamp};

@@ -58,10 +58,10 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, String> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     let result = runtime.map_err(|error| error.to_string())?.block_on(measure(arguments, port));
     drop(served);
-    if arguments.data.is_none() {
-        if let Err(error) = std::fs::remove_dir_all(&temporary) {
-            eprintln!("{} could not be deleted: {error}", temporary.display());
-        }
+    if arguments.data.is_none()
+        && let Err(error) = std::fs::remove_dir_all(&temporary)
+    {
+        eprintln!("{} could not be deleted: {error}", temporary.display());
     }
     result
 }
@@ -127,7 +127,7 @@ async fn send(
         let events: Vec<Value> = (from..from + batch)
             .map(|number| {
                 let person = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) % profiles;
-                let plan = if person % 2 == 0 { "pro" } else { "free" };
+                let plan = if person.is_multiple_of(2) { "pro" } else { "free" };
                 json!({
                     "id": format!("e{number}"),
                     "trigger": "signed_up",

@@ -1,5 +1,7 @@
 //! The real binary, over real sockets and disks.
 
+#![expect(clippy::unwrap_used, reason = "a test says what went wrong by panicking")]
+
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};

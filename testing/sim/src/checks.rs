@@ -90,10 +90,10 @@ pub(crate) fn ends_once(disk: &Disk) -> Result<(), Violation> {
     let mut ended = BTreeSet::new();
     for (_, _, entries) in disk.traces() {
         for entry in entries {
-            if let Entry::Ended { participant, .. } = entry {
-                if !ended.insert(participant) {
-                    return violated(format!("{participant} ended twice"));
-                }
+            if let Entry::Ended { participant, .. } = entry
+                && !ended.insert(participant)
+            {
+                return violated(format!("{participant} ended twice"));
             }
         }
     }

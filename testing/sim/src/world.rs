@@ -7,7 +7,7 @@ use model::send::{Rendered, Settlement};
 use model::{Attributes, EffectId, Event, Identity, ProfileId, Text, Timestamp, Value};
 use ports::log::{Entry, Error, Frame, Log, TraceRow};
 use ports::memory::{Disk, Fault, MemoryLog, MemoryState, Place};
-use ports::state::{self, Scan, State};
+use ports::state::{self, State};
 use ports::{Keyspace, Row};
 use processor::{Answer, ChannelPolicy, ControlRequest, Group, Input, Item, Options, Released, Update};
 use std::collections::BTreeMap;
@@ -105,15 +105,15 @@ impl State for BuggyState {
         keyspace: Keyspace,
         prefix: &[u8],
         after: Option<&[u8]>,
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<Scan, state::Error>,
+        visit: &mut state::Visit<'_>,
     ) -> Result<(), state::Error> {
         self.inner.scan(keyspace, prefix, after, visit)
     }
     fn write(&self, mut rows: Vec<Row>) -> Result<(), state::Error> {
-        if self.bug == Some(Bug::LosesARow) {
-            if let Some(at) = rows.iter().position(|row| row.keyspace == Keyspace::Subjects) {
-                rows.remove(at);
-            }
+        if self.bug == Some(Bug::LosesARow)
+            && let Some(at) = rows.iter().position(|row| row.keyspace == Keyspace::Subjects)
+        {
+            rows.remove(at);
         }
         self.inner.write(rows)
     }
@@ -294,7 +294,7 @@ impl World {
         }
         let names = ["joined", "bought", "left", "unheard_of"];
         let at = usize::try_from(self.chance.below(names.len() as u64)).unwrap_or(0);
-        let id = Text::from(format!("e{}", self.chance.next()));
+        let id = Text::from(format!("e{}", self.chance.number()));
         let total = Value::Int(i64::try_from(self.chance.below(100)).unwrap_or(0));
         let event = Event {
             id: Some(id),
