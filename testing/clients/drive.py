@@ -85,7 +85,7 @@ port = free_port()
 base = f"http://127.0.0.1:{port}"
 config = work / "sojourn.toml"
 config.write_text(
-    f'[email]\nhost = "127.0.0.1"\nport = {smtp.port}\ntls = "none"\nfrom = "Shop <shop@example.org>"\n'
+    f'[channels.email]\nhost = "127.0.0.1"\nport = {smtp.port}\ntls = "none"\nfrom = "Shop <shop@example.org>"\n'
 )
 server = subprocess.Popen(
     [program, "serve", "--dev", "--data", data, "--listen", f"127.0.0.1:{port}", "--config", config],

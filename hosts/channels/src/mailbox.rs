@@ -1,71 +1,152 @@
-//! The development channel: captures every message instead of sending it.
+//! The mailbox of development: takes the messages of every channel and keeps the newest to be looked at.
 
-use model::send::{Rendered, Settlement};
-use model::{EffectId, ProfileId, Timestamp};
-use ports::HandOff;
+use model::{Attributes, EffectId, ProfileId, Text, Timestamp, Value};
+use ports::channel::HandOff;
+use serde::Serialize;
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
-/// Captured messages kept; the oldest go first.
-const MESSAGES_MAX: usize = 10_000;
-
-/// One captured message.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Captured {
-    pub effect: EffectId,
-    pub profile: ProfileId,
-    pub at: Timestamp,
-    pub rendered: Arc<Rendered>,
+/// A ring of captured messages; the oldest make room for new ones. Nothing of it survives a restart.
+#[derive(Debug)]
+pub struct Mailbox {
+    entries_max: usize,
+    captured: Mutex<VecDeque<Captured>>,
 }
 
-pub struct Mailbox {
-    messages: Mutex<VecDeque<Captured>>,
-    now: Box<dyn Fn() -> Timestamp + Send + Sync>,
+#[derive(Debug)]
+struct Captured {
+    at: Timestamp,
+    hand_off: HandOff,
+}
+
+/// One captured message, as `GET /api/v1/mailbox` shows it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Entry {
+    /// The send's id.
+    pub id: EffectId,
+    pub at: Timestamp,
+    pub channel: Text,
+    /// The message document's name.
+    pub message: Text,
+    pub to: Text,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subject: Option<Text>,
+    pub parts: Attributes,
+    pub profile: ProfileId,
+}
+
+/// Which entries to list.
+#[derive(Clone, Copy, Debug)]
+pub struct Filter<'a> {
+    /// Only those to this address, in whatever case it is written.
+    pub to: Option<&'a str>,
+    /// At most so many.
+    pub limit: usize,
 }
 
 impl Mailbox {
-    pub fn new(now: Box<dyn Fn() -> Timestamp + Send + Sync>) -> Self {
-        Mailbox { messages: Mutex::default(), now }
+    /// How many messages are kept unless told otherwise.
+    pub const ENTRIES_MAX: usize = 10_000;
+
+    /// `entries_max`: more keeps older messages, at the memory of their bodies.
+    pub fn new(entries_max: usize) -> Self {
+        Mailbox { entries_max: entries_max.max(1), captured: Mutex::new(VecDeque::new()) }
     }
 
-    pub(crate) fn capture(&self, hand_off: &HandOff) -> Settlement {
-        let HandOff { profile, effect, attempt: _, rendered } = hand_off;
-        let captured =
-            Captured { effect: *effect, profile: *profile, at: (self.now)(), rendered: Arc::clone(rendered) };
-        let mut messages = self.messages.lock().unwrap_or_else(PoisonError::into_inner);
-        if messages.len() == MESSAGES_MAX {
-            messages.pop_front();
+    /// The newest first.
+    pub fn list(&self, filter: &Filter<'_>) -> Vec<Entry> {
+        let wanted = |captured: &&Captured| {
+            filter.to.is_none_or(|to| to.to_lowercase() == captured.hand_off.rendered.address.to_lowercase())
+        };
+        self.locked().iter().rev().filter(wanted).take(filter.limit).map(Captured::entry).collect()
+    }
+
+    pub fn clear(&self) {
+        self.locked().clear();
+    }
+
+    pub(crate) fn capture(&self, at: Timestamp, hand_off: HandOff) {
+        let mut captured = self.locked();
+        if captured.len() == self.entries_max {
+            captured.pop_front();
         }
-        messages.push_back(captured);
-        Settlement::Accepted { provider_id: None }
+        captured.push_back(Captured { at, hand_off });
     }
 
-    /// The newest first, at most `limit`, to `address` if given.
-    pub fn list(&self, address: Option<&str>, limit: usize) -> Vec<Captured> {
-        let messages = self.messages.lock().unwrap_or_else(PoisonError::into_inner);
-        let wanted = messages
-            .iter()
-            .rev()
-            .filter(|message| address.is_none_or(|address| message.rendered.address.eq_ignore_ascii_case(address)));
-        wanted.take(limit).cloned().collect()
+    fn locked(&self) -> std::sync::MutexGuard<'_, VecDeque<Captured>> {
+        // No panic can leave the ring half changed: each change is one call.
+        self.captured.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for Mailbox {
+    fn default() -> Self {
+        Mailbox::new(Self::ENTRIES_MAX)
+    }
+}
+
+impl Captured {
+    fn entry(&self) -> Entry {
+        let Captured { at, hand_off } = self;
+        let rendered = &hand_off.rendered;
+        Entry {
+            id: hand_off.effect,
+            at: *at,
+            channel: rendered.channel.clone(),
+            message: rendered.message.clone(),
+            to: rendered.address.clone(),
+            subject: rendered.parts.get("subject").and_then(Value::as_text).map(Text::from),
+            parts: rendered.parts.clone(),
+            profile: hand_off.profile,
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use model::send::Rendered;
+    use std::sync::Arc;
+
+    fn hand_off(number: u8, to: &str) -> HandOff {
+        let rendered = Rendered {
+            channel: "email".into(),
+            message: "welcome".into(),
+            address: to.into(),
+            parts: [("subject", Value::from("Hi"))].into_iter().collect(),
+        };
+        let (profile, effect) = (ProfileId([number; 16]), EffectId([number; 16]));
+        HandOff { profile, effect, attempt: 1, rendered: Arc::new(rendered) }
+    }
+
+    fn ids(entries: &[Entry]) -> Vec<u8> {
+        entries.iter().map(|entry| entry.id.0[0]).collect()
+    }
 
     #[test]
-    fn the_newest_come_first_and_can_be_asked_for_by_address() {
-        let mailbox = Mailbox::new(Box::new(|| Timestamp::MIN));
-        for (number, address) in [(1, "a@x.org"), (2, "b@x.org"), (3, "A@x.org")] {
-            let rendered = Arc::new(Rendered { address: address.into(), ..Rendered::default() });
-            let hand_off =
-                HandOff { profile: ProfileId([0; 16]), effect: EffectId([number; 16]), attempt: 1, rendered };
-            assert_eq!(mailbox.capture(&hand_off), Settlement::Accepted { provider_id: None });
+    fn the_newest_come_first_and_the_oldest_make_room() {
+        let mailbox = Mailbox::new(3);
+        for number in 1..=5 {
+            mailbox.capture(Timestamp::MIN, hand_off(number, if number == 4 { "B@x.org" } else { "a@x.org" }));
         }
-        let numbers = |list: Vec<Captured>| list.iter().map(|message| message.effect.0[0]).collect::<Vec<_>>();
-        assert_eq!(numbers(mailbox.list(None, 2)), [3, 2]);
-        assert_eq!(numbers(mailbox.list(Some("a@x.org"), 9)), [3, 1]);
+        assert_eq!(ids(&mailbox.list(&Filter { to: None, limit: 10 })), [5, 4, 3]);
+        assert_eq!(ids(&mailbox.list(&Filter { to: None, limit: 2 })), [5, 4]);
+        assert_eq!(ids(&mailbox.list(&Filter { to: Some("b@X.org"), limit: 10 })), [4]);
+        mailbox.clear();
+        assert_eq!(mailbox.list(&Filter { to: None, limit: 10 }), []);
+    }
+
+    #[test]
+    fn an_entry_reads_as_json() {
+        let mailbox = Mailbox::default();
+        mailbox.capture(Timestamp::from_ms(1_000), hand_off(7, "a@x.org"));
+        let id = "07".repeat(16);
+        assert_eq!(
+            serde_json::to_value(mailbox.list(&Filter { to: None, limit: 1 })).unwrap(),
+            serde_json::json!([{
+                "id": id, "at": "1970-01-01T00:00:01Z", "channel": "email", "message": "welcome", "to": "a@x.org",
+                "subject": "Hi", "parts": {"subject": "Hi"}, "profile": id,
+            }])
+        );
     }
 }

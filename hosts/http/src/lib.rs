@@ -3,7 +3,10 @@
 //! Thin: a handler authenticates, asks the processor or the store, and puts the answer into JSON. `shared` is what
 //! handlers see of the running system; it is filled by the binary, which wires the parts.
 
-#![expect(clippy::wildcard_enum_match_arm, reason = "an answer of another kind than was asked for is a bug, and told as one")]
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "an answer of another kind than was asked for is a bug, and told as one"
+)]
 
 mod auth;
 mod control;
@@ -18,7 +21,7 @@ mod tracking;
 mod views;
 
 pub use auth::{KeyRing, hash_secret};
-pub use shared::{Captured, Mailbox, Shared, Storage};
+pub use shared::{Mailbox, Shared, Storage};
 
 use axum::Router;
 use axum::http::{HeaderName, Method, header};

@@ -418,7 +418,7 @@ pub async fn mailbox(
         return Err(Problem::not_found("no channel is captured; `sojourn serve --dev` captures those not configured"));
     };
     let limit = query.limit.unwrap_or(100).clamp(1, LIMIT_MAX);
-    let messages: Vec<Value> = mailbox.list(query.to.as_deref(), limit).iter().map(views::captured).collect();
+    let messages = mailbox.list(query.to.as_deref(), limit);
     Ok(Json(json!({"messages": messages})))
 }
 

@@ -7,7 +7,7 @@ use axum::http::StatusCode;
 use catalog::Catalog;
 use engine::control::Control;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusRecorder};
-use model::{Lsn, ProfileId, Timestamp};
+use model::{Lsn, Timestamp};
 use ports::State;
 use ports::log::History;
 use processor::{Answer, Handle, Input, NotTaken, Reply, Status, TailItem};
@@ -44,19 +44,10 @@ pub struct Storage {
     pub signer: Signer,
 }
 
-/// Captured messages, as the development channel keeps them.
+/// Captured messages, as the development channel shows them.
 pub trait Mailbox: Send + Sync {
     /// The newest first, at most `limit`, to `address` if given.
-    fn list(&self, address: Option<&str>, limit: usize) -> Vec<Captured>;
-}
-
-/// One captured message.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Captured {
-    pub effect: model::EffectId,
-    pub profile: ProfileId,
-    pub at: Timestamp,
-    pub rendered: Arc<model::send::Rendered>,
+    fn list(&self, address: Option<&str>, limit: usize) -> Vec<serde_json::Value>;
 }
 
 impl Shared {

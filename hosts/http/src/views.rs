@@ -1,6 +1,5 @@
 //! How things look in JSON. API types are seen only here (house, invariant 6).
 
-use crate::shared::Captured;
 use catalog::{Catalog, Journey, Message, Trigger};
 use engine::Profile;
 use engine::control::HeldKey;
@@ -177,18 +176,6 @@ pub(crate) fn book(row: &BookRow) -> Value {
         "duplicate": row.duplicate,
         "conflicts": row.conflicts,
         "rejected": rejected,
-    })
-}
-
-pub(crate) fn captured(message: &Captured) -> Value {
-    json!({
-        "id": message.effect,
-        "profile": message.profile,
-        "at": message.at,
-        "channel": message.rendered.channel,
-        "message": message.rendered.message,
-        "to": message.rendered.address,
-        "parts": message.rendered.parts,
     })
 }
 

@@ -1,6 +1,5 @@
 //! Configuration: one TOML file, over it the environment (`SOJOURN__SECTION__KEY`). Unknown keys are errors.
 
-use channels::{email, webhook};
 use config::{Config as Reader, Environment, File, FileFormat};
 use serde::Deserialize;
 use std::path::Path;
@@ -12,10 +11,9 @@ pub struct Config {
     pub server: Server,
     #[serde(default)]
     pub storage: Storage,
-    /// Without it e-mail is not configured.
-    pub email: Option<email::Config>,
-    /// Without it webhooks are not configured.
-    pub webhook: Option<webhook::Config>,
+    /// The ways out; those without a section are not configured.
+    #[serde(default)]
+    pub channels: channels::Config,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

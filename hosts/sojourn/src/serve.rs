@@ -3,9 +3,10 @@
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::storage::{DataDir, DiskStorage, Readers};
-use channels::{Channels, Mailbox, email, webhook};
+use channels::mailbox::Filter;
+use channels::{Channels, Configured, Mailbox};
 use engine::control::Control;
-use http_api::{Captured, KeyRing, Shared};
+use http_api::{KeyRing, Shared};
 use model::{Lsn, Text, Timestamp};
 use ports::{Channel, HandOff};
 use processor::{ChannelPolicy, Input, Options, Recovered, Sink, Status, TailItem, Worker};
@@ -15,9 +16,6 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
-
-/// Hand-offs under way at once to a channel that captures.
-const CAPTURED_IN_FLIGHT_MAX: usize = 4_096;
 
 #[derive(clap::Args, Clone)]
 pub struct Arguments {
@@ -115,26 +113,25 @@ pub fn start(
         let clock = Arc::clone(clock);
         Box::new(move || clock.now()) as Box<dyn Fn() -> Timestamp + Send + Sync>
     };
-    let mailbox = arguments.dev.then(|| Arc::new(Mailbox::new(now_of(clock))));
-    let policies = policies(&config, mailbox.is_some());
-    let options = Options {
-        partitions: config.storage.partitions,
-        hot_profiles_max: config.storage.hot_profiles_max,
-        channels: policies,
-        accept_rules_change: arguments.accept_rules_change,
-        ..Options::default()
-    };
-    let storage = DiskStorage::new(arguments.data.clone(), config.storage.clone(), public_url, Arc::clone(clock));
+    let mailbox = arguments.dev.then(|| Arc::new(Mailbox::new(Mailbox::ENTRIES_MAX)));
     let shared_cell: Arc<OnceLock<Arc<Shared>>> = Arc::default();
     let settle_cell = Arc::clone(&shared_cell);
-    let settle: channels::Settle = Arc::new(move |profile, effect, settlement| {
+    let settled: channels::Settled = Arc::new(move |profile, effect, settlement| {
         if let Some(shared) = settle_cell.get() {
             shared.handle.settle(Input::Settled { profile, effect, settlement });
         }
     });
-    let email = config.email.as_ref().map(email::Email::new).transpose()?;
-    let webhook = config.webhook.as_ref().map(webhook::Webhook::new).transpose()?;
-    let channels = Channels::new(email, webhook, mailbox.clone(), settle, tokio::runtime::Handle::current());
+    let runtime = tokio::runtime::Handle::current();
+    let channels = Channels::new(&config.channels, mailbox.clone(), runtime.clone(), settled);
+    let channels = channels.map_err(|error| format!("configuration: {error}"))?;
+    let options = Options {
+        partitions: config.storage.partitions,
+        hot_profiles_max: config.storage.hot_profiles_max,
+        channels: policies(&channels),
+        accept_rules_change: arguments.accept_rules_change,
+        ..Options::default()
+    };
+    let storage = DiskStorage::new(arguments.data.clone(), config.storage.clone(), public_url, Arc::clone(clock));
     let sink = HostSink { shared: Arc::clone(&shared_cell), readers: storage.readers(), channels };
     let (worker, handle) = Worker::new(storage, sink, options);
     let captured = mailbox.map(|mailbox| Arc::new(CapturedMail(mailbox)) as Arc<dyn http_api::Mailbox>);
@@ -143,7 +140,6 @@ pub fn start(
         return Err("the system was started twice".to_owned());
     }
     let (started, opened) = std::sync::mpsc::channel();
-    let runtime = tokio::runtime::Handle::current();
     let spawned = std::thread::Builder::new().name("partitions".into()).spawn(move || {
         // The mail pool, which the sink owns, needs a runtime also when it is dropped.
         let _in_runtime = runtime.enter();
@@ -158,38 +154,18 @@ pub fn start(
     Ok(Running { shared, worker })
 }
 
-fn policies(config: &Config, captured: bool) -> BTreeMap<Text, ChannelPolicy> {
-    let mut policies = BTreeMap::new();
-    if captured {
-        let policy = ChannelPolicy { in_flight_max: CAPTURED_IN_FLIGHT_MAX, retry_unknown: true };
-        policies.extend(model::message::Channel::ALL.map(|channel| (channel.as_str().into(), policy.clone())));
-    }
-    if let Some(email) = &config.email {
-        let connections = email.connections_max.unwrap_or(email::Config::CONNECTIONS_MAX_DEFAULT);
-        let in_flight_max = usize::try_from(connections).unwrap_or(1).max(1);
-        policies.insert("email".into(), ChannelPolicy { in_flight_max, retry_unknown: email.retry_unknown });
-    }
-    if let Some(webhook) = &config.webhook {
-        let connections = webhook.connections_max.unwrap_or(webhook::Config::CONNECTIONS_MAX_DEFAULT);
-        let in_flight_max = usize::try_from(connections).unwrap_or(1).max(1);
-        // Receivers take a repeated id once (Standard Webhooks).
-        policies.insert("webhook".into(), ChannelPolicy { in_flight_max, retry_unknown: true });
-    }
-    policies
+fn policies(channels: &Channels) -> BTreeMap<Text, ChannelPolicy> {
+    let policy =
+        |(name, Configured { in_flight_max, retry_unknown })| (name, ChannelPolicy { in_flight_max, retry_unknown });
+    channels.configured().into_iter().map(policy).collect()
 }
 
 struct CapturedMail(Arc<Mailbox>);
 
 impl http_api::Mailbox for CapturedMail {
-    fn list(&self, address: Option<&str>, limit: usize) -> Vec<Captured> {
-        let messages = self.0.list(address, limit).into_iter();
-        let captured = messages.map(|channels::mailbox::Captured { effect, profile, at, rendered }| Captured {
-            effect,
-            profile,
-            at,
-            rendered,
-        });
-        captured.collect()
+    fn list(&self, address: Option<&str>, limit: usize) -> Vec<serde_json::Value> {
+        let entries = self.0.list(&Filter { to: address, limit });
+        entries.iter().map(|entry| serde_json::to_value(entry).unwrap_or_default()).collect()
     }
 }
 

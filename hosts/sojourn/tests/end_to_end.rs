@@ -112,7 +112,7 @@ impl MailSink {
     fn config(&self, folder: &Path) -> PathBuf {
         let path = folder.join("sojourn.toml");
         let text = format!(
-            "[email]\nhost = \"127.0.0.1\"\nport = {}\ntls = \"none\"\nfrom = \"Shop <shop@example.org>\"\n",
+            "[channels.email]\nhost = \"127.0.0.1\"\nport = {}\ntls = \"none\"\nfrom = \"Shop <shop@example.org>\"\n",
             self.port
         );
         std::fs::write(&path, text).unwrap();
