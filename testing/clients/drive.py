@@ -114,7 +114,7 @@ try:
         message = received[0]
         check(f"{person}'s mail has its subject", message["subject"] == f"You left something behind, {name}", message["subject"])
         check(f"{person}'s mail says which send it is", len(message["x-sojourn-send"] or "") == 32)
-        html = message.get_content()
+        html = message.get_body(("html",)).get_content()
         link = re.search(r'href="(http://[^"]+/t/c/[^"]+)"', html)
         check(f"{person}'s link is signed", link is not None, html)
         inside = get(f"/api/v1/profiles/user_id:{person}")["participants"]
