@@ -83,13 +83,8 @@ pub trait State: Send + Sync {
     ///
     /// # Errors
     /// See [`Error`], or what `visit` answers.
-    fn scan(
-        &self,
-        keyspace: Keyspace,
-        prefix: &[u8],
-        after: Option<&[u8]>,
-        visit: &mut Visit<'_>,
-    ) -> Result<(), Error>;
+    fn scan(&self, keyspace: Keyspace, prefix: &[u8], after: Option<&[u8]>, visit: &mut Visit<'_>)
+    -> Result<(), Error>;
 
     /// Writes all rows as one atomic batch; durable (synced) when it returns.
     ///
