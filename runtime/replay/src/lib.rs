@@ -387,3 +387,6 @@ fn sorted(identities: &[Identity]) -> Vec<Identity> {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod traps;
