@@ -13,26 +13,32 @@ pub fn acts(start: Option<&str>, event: Option<&str>) -> bool {
         return true;
     }
     if event.is_empty() {
-        return !start.kind.is_empty();
+        return start.kind().next().is_some();
     }
-    start.kind != event.kind || start.id == event.id
+    !start.kind().eq(event.kind()) || start.id == event.id
 }
 
-#[derive(Debug, PartialEq, Eq)]
-struct Binding {
-    kind: String,
-    id: String,
+/// Borrowed, since every exit, goal and wait compares two for each event.
+struct Binding<'a> {
+    /// With its slashes still in it.
+    path: &'a str,
+    id: &'a str,
 }
 
-impl Binding {
-    fn parse(text: &str) -> Self {
-        let mut parts: Vec<&str> = text.trim().trim_matches('/').split('/').collect();
-        let id = parts.pop().unwrap_or_default().to_owned();
-        Binding { kind: parts.concat(), id }
+impl<'a> Binding<'a> {
+    fn parse(text: &'a str) -> Self {
+        let trimmed = text.trim().trim_matches('/');
+        let (path, id) = trimmed.rsplit_once('/').unwrap_or(("", trimmed));
+        Binding { path, id }
+    }
+
+    /// The bytes of the type.
+    fn kind(&self) -> impl Iterator<Item = u8> {
+        self.path.bytes().filter(|byte| *byte != b'/')
     }
 
     fn is_empty(&self) -> bool {
-        self.kind.is_empty() && self.id.is_empty()
+        self.id.is_empty()
     }
 }
 
@@ -60,17 +66,25 @@ mod tests {
         }
         assert!(acts(None, Some("incident/000")));
         assert!(acts(Some("incident/000"), None));
+        assert!(!acts(Some("random string 2"), None));
     }
 
     #[test]
     fn a_binding_is_type_and_id() {
         let parsed = |text| {
-            let Binding { kind, id } = Binding::parse(text);
-            (kind, id)
+            let binding = Binding::parse(text);
+            (String::from_utf8(binding.kind().collect()).unwrap(), binding.id.to_owned())
         };
         assert_eq!(parsed("A/B/C"), ("AB".into(), "C".into()));
         assert_eq!(parsed("A"), (String::new(), "A".into()));
         assert_eq!(parsed("///A/B////"), ("A".into(), "B".into()));
         assert_eq!(parsed(""), (String::new(), String::new()));
+        assert_eq!(parsed("///"), (String::new(), String::new()));
+    }
+
+    #[test]
+    fn types_that_read_the_same_without_slashes_are_the_same() {
+        assert!(!acts(Some("A/B/1"), Some("AB/2")));
+        assert!(acts(Some("A/B/1"), Some("AB/1")));
     }
 }

@@ -71,6 +71,12 @@ pub fn is_reserved(name: &str) -> bool {
     BUILTINS.iter().any(|builtin| builtin.name == name)
 }
 
+/// Whether an interaction is something a person did; the others are what became of a send.
+pub fn is_by_person(interaction: &str) -> bool {
+    let what = interaction.split_once('_').map_or("", |(_, what)| what);
+    ["opened", "link_clicked", "spam_complaint", "unsubscribed", "replied", "received"].contains(&what)
+}
+
 /// The channel of an interaction trigger: what stands before its first `_`.
 pub fn channel_of(interaction: &Name) -> &str {
     interaction.split('_').next().unwrap_or_default()

@@ -266,7 +266,7 @@ pub enum Mapping {
 #[derive(Clone, Debug)]
 pub struct Journey {
     pub name: Name,
-    /// Those people may still be inside; never empty; ascending.
+    /// Those people may still be inside, ascending; empty only of a draft that was never without errors.
     pub versions: Vec<Arc<JourneyVersion>>,
     pub state: model::journey::JourneyState,
 }

@@ -1,8 +1,9 @@
 //! A journey's steps as a graph: what can be reached, and where people would go round without ever waiting.
+//! All of it in time that grows with the number of edges, since every publish waits for it.
 
-use crate::compiled::{Next, Step, StepIndex, StepKind, WaitUntil};
+use crate::builtin;
+use crate::compiled::{Next, OutcomeOn, Step, StepIndex, StepKind, WaitUntil};
 use model::Finding;
-use std::collections::BTreeSet;
 
 /// What is wrong with the way through the steps.
 #[derive(Debug, PartialEq, Eq)]
@@ -20,7 +21,8 @@ impl Problem {
                 Finding::warning("step_unreachable", document, message).at_step(step)
             }
             Problem::LoopWithoutTime { step } => {
-                let message = "from here people come back here without any time going by; put a wait into the loop";
+                let message = "from here people come back here without any time going by; put a `wait: {for: …}` or a \
+                               `wait_for` into the loop";
                 Finding::error("loop_without_time", document, message).at_step(step)
             }
             Problem::NoWayToEnd { step } => {
@@ -31,69 +33,153 @@ impl Problem {
     }
 }
 
-/// Every edge out of a step, and whether time goes by on it.
-fn edges(step: &Step) -> Vec<(Next, bool)> {
+/// What goes by on the way from one step to the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Time {
+    Passes,
+    MayNotPass,
+}
+
+/// Every edge out of a step.
+fn edges(step: &Step) -> Vec<(Next, Time)> {
     match &step.kind {
-        StepKind::Send { .. } | StepKind::Update { .. } | StepKind::Raise { .. } => vec![(step.next, false)],
+        StepKind::Send { .. } | StepKind::Update { .. } | StepKind::Raise { .. } => vec![(step.next, Time::MayNotPass)],
         StepKind::Wait(wait) => {
             // An instant that is past, or a window one stands in, goes on at once; a duration never does.
-            let takes_time = matches!(wait.until, WaitUntil::For(_));
-            vec![(step.next, takes_time)]
+            let time = match wait.until {
+                WaitUntil::For(_) => Time::Passes,
+                WaitUntil::Instant(_) | WaitUntil::Attribute { .. } | WaitUntil::Time { .. } | WaitUntil::Window(_) => {
+                    Time::MayNotPass
+                }
+            };
+            vec![(step.next, time)]
         }
         StepKind::WaitFor(wait) => {
-            // An outcome spends its event, so going round on outcomes alone comes to an end by itself.
-            let outcomes = wait.outcomes.iter().map(|outcome| (outcome.next, true));
-            outcomes.chain([(wait.otherwise, true)]).collect()
+            let outcomes = wait.outcomes.iter().map(|outcome| match &outcome.on {
+                // An outcome spends its event, so going round on events alone comes to an end by itself.
+                OutcomeOn::Trigger { .. } => (outcome.next, Time::Passes),
+                OutcomeOn::Interaction { interaction, .. } if builtin::is_by_person(interaction) => {
+                    (outcome.next, Time::Passes)
+                }
+                // What the provider says of a send comes by itself, as fast as sends go out.
+                OutcomeOn::Interaction { .. } => (outcome.next, Time::MayNotPass),
+            });
+            outcomes.chain([(wait.otherwise, Time::Passes)]).collect()
         }
         StepKind::Branch { arms, otherwise } => {
-            arms.iter().map(|(_, next)| (*next, false)).chain([(*otherwise, false)]).collect()
+            let arms = arms.iter().map(|(_, next)| *next).chain([*otherwise]);
+            arms.map(|next| (next, Time::MayNotPass)).collect()
         }
-        StepKind::Split { arms, .. } => arms.iter().map(|arm| (arm.next, false)).collect(),
-        StepKind::GoTo(target) => vec![(Some(*target), false)],
+        StepKind::Split { arms, .. } => arms.iter().map(|arm| (arm.next, Time::MayNotPass)).collect(),
+        StepKind::GoTo(target) => vec![(Some(*target), Time::MayNotPass)],
         StepKind::Exit { .. } => Vec::new(),
     }
 }
 
+/// The steps as numbers.
+struct Graph {
+    /// By step: where it leads.
+    edges: Vec<Vec<(usize, Time)>>,
+    /// By step: whether a participant can end there.
+    ends: Vec<bool>,
+}
+
+impl Graph {
+    fn of(steps: &[Step]) -> Self {
+        let mut graph = Graph { edges: Vec::with_capacity(steps.len()), ends: Vec::with_capacity(steps.len()) };
+        for step in steps {
+            let out = edges(step);
+            let is_exit = matches!(step.kind, StepKind::Exit { .. });
+            graph.ends.push(is_exit || out.iter().any(|(next, _)| next.is_none()));
+            let inside = out.into_iter().filter_map(|(next, time)| Some((next?, time)));
+            graph.edges.push(inside.map(|(StepIndex(at), time)| (usize::from(at), time)).collect());
+        }
+        graph
+    }
+
+    /// What can be reached from the first step.
+    fn reached(&self) -> Vec<bool> {
+        let mut reached = vec![false; self.edges.len()];
+        let mut to_visit = vec![0];
+        while let Some(at) = to_visit.pop() {
+            if !std::mem::replace(&mut reached[at], true) {
+                to_visit.extend(self.edges[at].iter().map(|(next, _)| *next));
+            }
+        }
+        reached
+    }
+
+    /// From where an end can be reached.
+    fn ending(&self) -> Vec<bool> {
+        let mut before: Vec<Vec<usize>> = vec![Vec::new(); self.edges.len()];
+        for (from, edges) in self.edges.iter().enumerate() {
+            edges.iter().for_each(|(to, _)| before[*to].push(from));
+        }
+        let mut ending = vec![false; self.edges.len()];
+        let mut to_visit: Vec<usize> = (0..self.ends.len()).filter(|at| self.ends[*at]).collect();
+        while let Some(at) = to_visit.pop() {
+            if !std::mem::replace(&mut ending[at], true) {
+                to_visit.extend(&before[at]);
+            }
+        }
+        ending
+    }
+
+    /// Where loops on which no time need pass come back to, of those among `reached`.
+    fn loop_heads(&self, reached: &[bool]) -> Vec<bool> {
+        #[derive(Clone, Copy, PartialEq, Eq)]
+        enum Visit {
+            Not,
+            OnTheWay,
+            Done,
+        }
+        let mut visits = vec![Visit::Not; self.edges.len()];
+        let mut heads = vec![false; self.edges.len()];
+        for first in (0..self.edges.len()).filter(|at| reached[*at]) {
+            // The way from `first`, each step with how many of its edges were taken.
+            let mut way = Vec::new();
+            if visits[first] == Visit::Not {
+                visits[first] = Visit::OnTheWay;
+                way.push((first, 0));
+            }
+            while let Some((at, taken)) = way.last_mut() {
+                let Some((next, time)) = self.edges[*at].get(*taken).copied() else {
+                    visits[*at] = Visit::Done;
+                    way.pop();
+                    continue;
+                };
+                *taken += 1;
+                match (time, visits[next]) {
+                    (Time::Passes, _) | (Time::MayNotPass, Visit::Done) => {}
+                    (Time::MayNotPass, Visit::OnTheWay) => heads[next] = true,
+                    (Time::MayNotPass, Visit::Not) => {
+                        visits[next] = Visit::OnTheWay;
+                        way.push((next, 0));
+                    }
+                }
+            }
+        }
+        heads
+    }
+}
+
 pub(crate) fn check(steps: &[Step]) -> Vec<Problem> {
+    let graph = Graph::of(steps);
+    let (reached, ending) = (graph.reached(), graph.ending());
+    let heads = graph.loop_heads(&reached);
     let name = |at: usize| steps[at].id.to_string();
     let mut problems = Vec::new();
-    let reached = reach(steps, 0, &|_| true);
-    let unreachable = (0..steps.len()).filter(|at| !reached.contains(at));
-    // Of a block of unreachable steps only the first is told.
-    let first_of_each = unreachable.filter(|at| *at == 0 || reached.contains(&(at - 1)));
-    problems.extend(first_of_each.map(|at| Problem::Unreachable { step: name(at) }));
-
-    let mut told: BTreeSet<usize> = BTreeSet::new();
-    for at in reached.iter().copied() {
-        let without_time = successors(&steps[at], &|takes_time| !takes_time);
-        let back: BTreeSet<usize> =
-            without_time.iter().flat_map(|next| reach(steps, *next, &|takes_time| !takes_time)).collect();
-        if back.contains(&at) && !back.iter().any(|other| told.contains(other)) {
-            told.insert(at);
+    for at in 0..steps.len() {
+        // Of a block of unreachable steps only the first is told.
+        if !reached[at] && (at == 0 || reached[at - 1]) {
+            problems.push(Problem::Unreachable { step: name(at) });
+        }
+        if heads[at] {
             problems.push(Problem::LoopWithoutTime { step: name(at) });
         }
     }
-    let ends = |at: usize| {
-        matches!(steps[at].kind, StepKind::Exit { .. }) || edges(&steps[at]).iter().any(|(next, _)| next.is_none())
-    };
-    let stuck = reached.iter().copied().find(|at| !reach(steps, *at, &|_| true).into_iter().any(ends));
+    // Where nobody gets out, nobody gets out further on either: the first is told.
+    let stuck = (0..steps.len()).find(|at| reached[*at] && !ending[*at]);
     problems.extend(stuck.map(|at| Problem::NoWayToEnd { step: name(at) }));
     problems
-}
-
-fn successors(step: &Step, follow: &dyn Fn(bool) -> bool) -> Vec<usize> {
-    let taken = edges(step).into_iter().filter(|(_, takes_time)| follow(*takes_time));
-    taken.filter_map(|(next, _)| next.map(|StepIndex(at)| usize::from(at))).collect()
-}
-
-/// `from` and everything that can be reached over the edges to `follow`.
-fn reach(steps: &[Step], from: usize, follow: &dyn Fn(bool) -> bool) -> BTreeSet<usize> {
-    let mut reached = BTreeSet::new();
-    let mut to_visit = vec![from];
-    while let Some(at) = to_visit.pop() {
-        if reached.insert(at) {
-            to_visit.extend(successors(&steps[at], follow));
-        }
-    }
-    reached
 }

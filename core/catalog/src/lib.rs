@@ -1,23 +1,36 @@
 //! Documents compiled and checked: the immutable form that the engine runs on.
 //!
-//! `compiled` is that form, `compile` makes it from documents and finds what is wrong with them (J14), `flow` looks at
-//! a journey's steps as a graph, `schema` reads an event's attributes by its trigger's (E8), `builtin` lists the
-//! triggers that need no document (C8, C10), `binding` compares binding ids (J6).
+//! `compiled` is that form. `triggers`, `messages`, `compile` with `steps` and `mappings`, and `tests_of_journeys` make
+//! it from documents and find what is wrong with them (J14); `codes` lists what they can find, `scope` says what may be
+//! read where, `flow` looks at a journey's steps as a graph, `uses` at who uses what. `schema` reads an event's
+//! attributes by its trigger's (E8), `builtin` lists the triggers that need no document (C8, C10), `binding` compares
+//! binding ids (J6).
+//!
+//! Only findings about live journeys refuse a publish: those about a draft or stopped one are warnings, so that
+//! half-done work can be kept. What nobody uses is no finding.
 
 pub mod binding;
 pub mod builtin;
+pub mod codes;
 mod compile;
 pub mod compiled;
 mod flow;
+mod mappings;
 mod messages;
 mod schema;
 mod scope;
+mod steps;
+mod tests_of_journeys;
+mod triggers;
+mod uses;
 
 pub use compiled::*;
 pub use schema::{Checked, Misfit};
+pub use uses::{Role, Use};
 
 use model::document::{DocumentId, Kind, Spec};
 use model::journey::JourneyState;
+use model::trigger::TriggerState;
 use model::{CatalogVersion, Document, Finding, Name, Severity, Text};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -88,7 +101,7 @@ impl Catalog {
     /// The built-in triggers alone, version 0.
     pub fn empty() -> Self {
         let triggers = builtin::BUILTINS.iter().map(|builtin| {
-            let trigger = compile::builtin_trigger(builtin);
+            let trigger = triggers::builtin_trigger(builtin);
             (trigger.name.as_text().clone(), Arc::new(trigger))
         });
         Catalog {
@@ -172,6 +185,7 @@ impl Catalog {
             of_kind.for_each(|id| next.compile(id, &mut findings));
         }
         next.check_dependents(&changed, &mut findings);
+        next.renew_remembers(&changed);
         next.index_starts();
         let refused = findings.iter().any(|finding| finding.severity == Severity::Error);
         Built { catalog: if refused { None } else { Some(next) }, findings, plan }
@@ -218,7 +232,7 @@ impl Catalog {
         };
         match &document.spec {
             Spec::Trigger(spec) => {
-                let trigger = compile::trigger(&document.name, spec, version, findings);
+                let trigger = triggers::trigger(&document.name, spec, version, findings);
                 self.triggers.insert(name, Arc::new(trigger));
             }
             Spec::Message(spec) => {
@@ -232,11 +246,7 @@ impl Catalog {
                 let journey = Journey { name: document.name.clone(), versions, state: spec.state };
                 self.journeys.insert(name, Arc::new(journey));
             }
-            Spec::JourneyTest(spec) => {
-                if self.journeys.get(spec.journey.as_str()).is_none() {
-                    findings.push(compile::unknown(self, Kind::Journey, &spec.journey, id).at_path("spec.journey"));
-                }
-            }
+            Spec::JourneyTest(spec) => tests_of_journeys::check(self, id, spec, findings),
         }
     }
 
@@ -260,19 +270,76 @@ impl Catalog {
 
     /// Live journeys that did not change themselves but use what did (C3, C6).
     fn check_dependents(&self, changed: &BTreeSet<DocumentId>, findings: &mut Vec<Finding>) {
-        if !changed.iter().any(|id| matches!(id.kind, Kind::Trigger | Kind::Message)) {
-            return;
-        }
         for (id, held) in &self.documents {
             let Spec::Journey(spec) = &held.document.spec else { continue };
             if changed.contains(id) || spec.state != JourneyState::Live {
                 continue;
             }
+            let uses: Vec<(DocumentId, Use)> =
+                uses::of(self, &id.name, spec).into_iter().filter(|(used, _)| changed.contains(used)).collect();
+            if uses.is_empty() {
+                continue;
+            }
+            for (used, by) in &uses {
+                findings.extend(self.loses(used, by));
+            }
             let mut found = Vec::new();
             compile::journey(self, &id.name, spec, held.version, &mut found);
-            // Its warnings were told when it was published; what is new is what breaks.
-            findings.extend(found.into_iter().filter(|finding| finding.severity == Severity::Error));
+            // Its warnings were told when it was published; what is new is what breaks. What is gone or not ready was
+            // said of the trigger or message itself.
+            let told = ["trigger_unknown", "trigger_not_ready", "message_unknown"];
+            let breaks = |finding: &Finding| finding.severity == Severity::Error && !told.contains(&finding.code);
+            findings.extend(found.into_iter().filter(breaks));
         }
+    }
+
+    /// What it means to a live journey that `used` went or is no longer ready.
+    fn loses(&self, used: &DocumentId, by: &Use) -> Option<Finding> {
+        let Some(held) = self.documents.get(used) else {
+            let message = format!("{by} uses it; take it out there, or stop the journey, before deleting it");
+            return Some(Finding::error("in_use", used.to_string(), message));
+        };
+        let Spec::Trigger(trigger) = &held.document.spec else { return None };
+        match trigger.state {
+            TriggerState::Ready => None,
+            TriggerState::Draft => {
+                let message = format!("{by} uses it, so it cannot be a draft again; say `state: stopped` to stop it");
+                Some(Finding::error("trigger_not_ready", used.to_string(), message).at_path("spec.state"))
+            }
+            TriggerState::Stopped => {
+                let message = format!("stopping it silences {by}");
+                Some(Finding::warning("trigger_stopped", used.to_string(), message).at_path("spec.state"))
+            }
+        }
+    }
+
+    /// A message that changed may read other events than it did, also for those inside an older version.
+    fn renew_remembers(&mut self, changed: &BTreeSet<DocumentId>) {
+        if !changed.iter().any(|id| id.kind == Kind::Message) {
+            return;
+        }
+        let journeys: Vec<Arc<Journey>> = self.journeys.values().cloned().collect();
+        for mut journey in journeys {
+            for at in 0..journey.versions.len() {
+                let remembers = mappings::remembers(self, &journey.versions[at]);
+                if remembers != journey.versions[at].remembers {
+                    let versions = &mut Arc::make_mut(&mut journey).versions;
+                    Arc::make_mut(&mut versions[at]).remembers = remembers;
+                }
+            }
+            self.journeys.insert(journey.name.as_text().clone(), journey);
+        }
+    }
+
+    /// Who uses a trigger or a message: every journey as its document says it now, live or not (C7).
+    pub fn used_in(&self, id: &DocumentId) -> Vec<Use> {
+        let mut found = Vec::new();
+        for (journey, held) in &self.documents {
+            let Spec::Journey(spec) = &held.document.spec else { continue };
+            let uses = uses::of(self, &journey.name, spec).into_iter();
+            found.extend(uses.filter(|(used, _)| used == id).map(|(_, by)| by));
+        }
+        found
     }
 
     fn index_starts(&mut self) {
@@ -292,6 +359,11 @@ impl Catalog {
             Kind::JourneyTest => Vec::new(),
         }
     }
+}
+
+/// `; did you mean …?` where a known name is near, else nothing.
+pub(crate) fn hint<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+    model::nearest::nearest(name, known).map(|near| format!("; did you mean {near}?")).unwrap_or_default()
 }
 
 fn duplicates(changes: &[Change]) -> Vec<Finding> {

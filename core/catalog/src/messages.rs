@@ -11,9 +11,9 @@ pub(crate) fn message(name: &Name, spec: &Spec, version: u32, findings: &mut Vec
     compiler.fields(spec);
     let parts = compiler.parts(spec);
     let address = compiler.address(spec);
-    if spec.purpose.is_none() {
-        let message = "it has no purpose; say `purpose: commercial` or `transactional`, which decides about consent";
-        compiler.findings.push(Finding::warning("send_without_purpose", &compiler.document, message).at_path("spec"));
+    if spec.topic.is_some() && spec.purpose.is_none() {
+        let message = "a topic is one of a purpose (S2); say `purpose: commercial` or `transactional` too";
+        compiler.error("topic_without_purpose", "topic", message.to_owned());
     }
     let failed = compiler.findings.iter().any(|finding| finding.severity == model::Severity::Error);
     findings.append(&mut compiler.findings);
@@ -33,6 +33,14 @@ pub(crate) fn message(name: &Name, spec: &Spec, version: u32, findings: &mut Vec
 struct Compiler {
     document: String,
     findings: Vec<Finding>,
+}
+
+/// What templates may read.
+const ROOTS: [&str; 4] = ["event", "profile", "trigger", "record"];
+
+/// The names that a path of a template goes through: of `event.items[].price` they are event, items and price.
+pub(crate) fn segments(path: &str) -> impl Iterator<Item = &str> {
+    path.split('.').map(|name| name.split('[').next().unwrap_or_default())
 }
 
 /// Which fields a channel has, and which of them it needs.
@@ -68,17 +76,17 @@ impl Compiler {
             if is_given && !allowed.contains(&field) {
                 let allowed = allowed.join(", ");
                 self.error(
-                    "message_field",
+                    "message_channel_field",
                     field,
                     format!("a message by {channel} has no `{field}`; it has {allowed}"),
                 );
             }
             if !is_given && required.contains(&field) {
-                self.error("message_field", field, format!("a message by {channel} needs `{field}`"));
+                self.error("message_channel_field", field, format!("a message by {channel} needs `{field}`"));
             }
         }
         if spec.channel == Channel::Email && spec.html.is_none() && spec.text.is_none() {
-            self.error("message_field", "html", "an e-mail needs `html`, `text` or both".to_owned());
+            self.error("message_channel_field", "html", "an e-mail needs `html`, `text` or both".to_owned());
         }
     }
 
@@ -109,6 +117,10 @@ impl Compiler {
         }
         if let Some(part) = spec.body.as_ref().and_then(|body| self.value_part("body", body)) {
             parts.push(("body".into(), part));
+        }
+        for name in spec.headers.keys().filter(|name| !is_header_name(name)) {
+            let message = format!("`{name}` is no name of a header; expected letters, digits, `-` and `_`");
+            self.error("message_header", "headers", message);
         }
         let headers: Vec<(Text, Part)> = spec
             .headers
@@ -146,14 +158,38 @@ impl Compiler {
     }
 
     fn template(&mut self, path: &str, source: &str, format: Format) -> Option<Template> {
-        match Template::compile(source, format) {
-            Ok(template) => Some(template),
+        let template = match Template::compile(source, format) {
+            Ok(template) => template,
             Err(error) => {
                 self.error("template_syntax", path, error.to_string());
-                None
+                return None;
             }
+        };
+        for variable in template.variables() {
+            self.root(path, &variable.path);
+        }
+        Some(template)
+    }
+
+    /// What lies below the roots is checked in each journey that sends the message.
+    fn root(&mut self, path: &str, variable: &str) {
+        let root = segments(variable).next().unwrap_or_default();
+        if !ROOTS.contains(&root) {
+            let hint = match model::nearest::nearest(root, ROOTS) {
+                Some(near) => format!("did you mean {near}?"),
+                None => format!("there are {}", ROOTS.join(", ")),
+            };
+            self.error("template_unknown_path", path, format!("there is no `{root}` to read from; {hint}"));
+        } else if variable.starts_with("trigger[") {
+            // Which events a journey keeps must be known before it runs.
+            let message = "`trigger` is read by name, as in trigger.purchase_completed.total".to_owned();
+            self.error("template_unknown_path", path, message);
         }
     }
+}
+
+fn is_header_name(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
 }
 
 impl Message {

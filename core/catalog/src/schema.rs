@@ -123,15 +123,10 @@ fn is_date_time(text: &str) -> bool {
 /// A reading that loses nothing, such as the text "80" for a number.
 fn lossless(ty: AttributeType, value: &Value) -> Option<Value> {
     match (ty, value) {
-        (AttributeType::Number, Value::Text(text)) => {
-            let text = text.trim();
-            if let Ok(number) = text.parse::<i64>() {
-                return Some(Value::Int(number));
-            }
-            let digits_only = text.bytes().all(|byte| byte.is_ascii_digit() || b"+-.eE".contains(&byte));
-            text.parse::<f64>().ok().filter(|number| digits_only && number.is_finite()).map(Value::Float)
-        }
+        (AttributeType::Number, Value::Text(text)) => number(text.trim()),
         (AttributeType::Text, Value::Int(number)) => Some(Value::Text(number.to_string().into())),
+        // Printed with as many digits as it takes to read the very same number again.
+        (AttributeType::Text, Value::Float(number)) => Some(Value::Text(number.to_string().into())),
         (AttributeType::Text, Value::Bool(truth)) => Some(Value::Text(truth.to_string().into())),
         (AttributeType::Boolean, Value::Text(text)) => match text.as_str() {
             "true" => Some(Value::Bool(true)),
@@ -140,6 +135,22 @@ fn lossless(ty: AttributeType, value: &Value) -> Option<Value> {
         },
         _ => None,
     }
+}
+
+/// Digits that a float surely tells apart.
+const FLOAT_DIGITS: usize = 15;
+
+/// The number a text says, unless digits would be lost: an order number of 20 digits is no number to us.
+fn number(text: &str) -> Option<Value> {
+    if let Ok(number) = text.parse::<i64>() {
+        return Some(Value::Int(number));
+    }
+    if !text.bytes().all(|byte| byte.is_ascii_digit() || b"+-.eE".contains(&byte)) {
+        return None;
+    }
+    let mantissa = text.split(['e', 'E']).next().unwrap_or_default();
+    let digits = mantissa.bytes().filter(u8::is_ascii_digit).skip_while(|digit| *digit == b'0').count();
+    text.parse::<f64>().ok().filter(|number| digits <= FLOAT_DIGITS && number.is_finite()).map(Value::Float)
 }
 
 #[cfg(test)]
@@ -186,6 +197,8 @@ mod tests {
         for (json, expected) in [
             (r#"{"cart_id":"c1","cart_total":80}"#, Ok(r#"{"cart_id":"c1","cart_total":80} []"#)),
             (r#"{"cart_id":7,"cart_total":"80.5"}"#, Ok(r#"{"cart_id":"7","cart_total":80.5} []"#)),
+            (r#"{"cart_id":0.1,"cart_total":" -7 "}"#, Ok(r#"{"cart_id":"0.1","cart_total":-7} []"#)),
+            (r#"{"cart_id":true,"cart_total":"1e3"}"#, Ok(r#"{"cart_id":"true","cart_total":1000.0} []"#)),
             (r#"{"cart_id":"c","cart_total":1,"coupon":null}"#, Ok(r#"{"cart_id":"c","cart_total":1} []"#)),
             (
                 r#"{"cart_id":"c","cart_total":1,"colour":"red"}"#,
@@ -201,6 +214,26 @@ mod tests {
             (
                 r#"{"cart_id":"c","cart_total":"inf"}"#,
                 Err(r#"attribute `cart_total`: expected a number, the text "inf" came"#),
+            ),
+            (
+                r#"{"cart_id":"c","cart_total":"12345678901234567890"}"#,
+                Err(r#"attribute `cart_total`: expected a number, the text "12345678901234567890" came"#),
+            ),
+            (
+                r#"{"cart_id":"c","cart_total":"1e999"}"#,
+                Err(r#"attribute `cart_total`: expected a number, the text "1e999" came"#),
+            ),
+            (
+                r#"{"cart_id":"c","cart_total":1,"gift":"yes"}"#,
+                Err(r#"attribute `gift`: expected true or false, the text "yes" came"#),
+            ),
+            (
+                r#"{"cart_id":"c","cart_total":1,"left_at":"2026-05-01 09:00"}"#,
+                Ok(r#"{"cart_id":"c","cart_total":1,"left_at":"2026-05-01 09:00"} []"#),
+            ),
+            (
+                r#"{"cart_id":"c","cart_total":1,"contactpoint_email":"a@x.org"}"#,
+                Ok(r#"{"cart_id":"c","cart_total":1,"contactpoint_email":"a@x.org"} []"#),
             ),
             (r#"{"cart_id":["c"],"cart_total":1}"#, Err("attribute `cart_id`: expected a text, a list came")),
             (

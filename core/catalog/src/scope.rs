@@ -1,7 +1,8 @@
 //! What conditions, mappings and templates of a journey may read, as the catalog knows it.
 
-use crate::Catalog;
+use crate::compile::Index;
 use crate::compiled::Trigger;
+use crate::{Catalog, hint};
 use condition::{Lookup, Schema, Type};
 use model::trigger::{AttributeType, TriggerKind};
 
@@ -10,6 +11,8 @@ pub(crate) struct Scope<'a> {
     pub catalog: &'a Catalog,
     /// What `event` is there: the event under test in a `where`, the start's in steps and messages (J10).
     pub event: Option<&'a Trigger>,
+    /// The journey's steps; None in the `where` of the start, where nobody is inside yet.
+    pub inside: Option<&'a Index<'a>>,
 }
 
 impl Schema for Scope<'_> {
@@ -17,20 +20,39 @@ impl Schema for Scope<'_> {
         match path {
             ["event", attribute, rest @ ..] => match self.event {
                 Some(trigger) => attribute_of(trigger, "event", attribute, rest),
-                None => Lookup::Open,
+                // That its trigger is not there is told already; nothing more can be said of it.
+                None => Lookup::Known { ty: Type::Any, required: true },
             },
-            ["trigger", name, attribute, rest @ ..] => match self.catalog.trigger(name) {
-                // It may not have come yet, so even a required attribute may be missing.
-                Some(trigger) => match attribute_of(trigger, &format!("trigger.{name}"), attribute, rest) {
-                    Lookup::Known { ty, .. } => Lookup::Known { ty, required: false },
-                    other @ (Lookup::Open | Lookup::Unknown { .. }) => other,
-                },
-                None => {
-                    let near = self.catalog.nearest_trigger(name).map(|near| format!("; did you mean {near}?"));
-                    Lookup::Unknown { why: format!("there is no trigger {name}{}", near.unwrap_or_default()) }
+            ["trigger" | "steps", ..] if self.inside.is_none() => Lookup::Unknown {
+                why: format!("`{}` is of those inside, and at the start nobody is; read `event` or `profile`", path[0]),
+            },
+            ["trigger", name, rest @ ..] => self.trigger(name, rest),
+            ["steps", id, ..] => match self.inside {
+                Some(steps) if !steps.contains_key(id) => {
+                    Lookup::Unknown { why: format!("there is no step {id}{}", hint(id, steps.keys().copied())) }
                 }
+                Some(_) | None => Lookup::Open,
             },
             _ => Lookup::Open,
+        }
+    }
+}
+
+impl Scope<'_> {
+    fn trigger(&self, name: &str, rest: &[&str]) -> Lookup {
+        let Some(trigger) = self.catalog.trigger(name) else {
+            let names = self.catalog.triggers().map(|trigger| trigger.name.as_str());
+            return Lookup::Unknown { why: format!("there is no trigger {name}{}", hint(name, names)) };
+        };
+        if trigger.kind == TriggerKind::Interaction {
+            let why = format!("{name} is an interaction, of which nothing is kept; wait for it with `wait_for`");
+            return Lookup::Unknown { why };
+        }
+        let [attribute, rest @ ..] = rest else { return Lookup::Open };
+        // It may not have come yet, so even a required attribute may be missing.
+        match attribute_of(trigger, &format!("trigger.{name}"), attribute, rest) {
+            Lookup::Known { ty, .. } => Lookup::Known { ty, required: false },
+            other @ (Lookup::Open | Lookup::Unknown { .. }) => other,
         }
     }
 }

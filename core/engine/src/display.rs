@@ -134,6 +134,21 @@ impl Entry {
         }
     }
 
+    /// The effect it is about, if it is about one.
+    pub fn effect(&self) -> Option<EffectId> {
+        if let Entry::Planned { effect, .. }
+        | Entry::Granted { effect, .. }
+        | Entry::Blocked { effect, .. }
+        | Entry::Cancelled { effect, .. }
+        | Entry::Settled { effect, .. }
+        | Entry::Interaction { effect, .. } = self
+        {
+            Some(*effect)
+        } else {
+            None
+        }
+    }
+
     /// The journey it names, if it names one.
     pub fn journey(&self) -> Option<&Text> {
         match self {

@@ -101,10 +101,10 @@ impl Apply<'_> {
     /// The attribute, else an identity of that kind, else the contact point of the last event (E11, C5). Empty: none.
     fn address(&self, channel: Channel, attribute: &str) -> Text {
         let profile = &self.profile;
-        if let Some(text) = profile.attributes.get(attribute).and_then(Value::as_text) {
-            if !text.trim().is_empty() {
-                return text.trim().into();
-            }
+        if let Some(text) = profile.attributes.get(attribute).and_then(Value::as_text)
+            && !text.trim().is_empty()
+        {
+            return text.trim().into();
         }
         let (kind, contact_point) = match channel {
             Channel::Email => (IdentityKind::Email, &profile.contact_email),

@@ -27,8 +27,7 @@ impl Apply<'_> {
         wait: &Wait,
     ) -> Flow {
         let resolved = catalog::zone_of(self.profile.time_zone(), version);
-        let mut flags: Vec<WaitFlag> =
-            resolved.invalid.into_iter().map(|zone| WaitFlag::InvalidZone(zone.into())).collect();
+        let mut flags: Vec<WaitFlag> = resolved.invalid.into_iter().map(WaitFlag::InvalidZone).collect();
         let fire_at = match self.wait_end(participant, version, &wait.until, &resolved.zone) {
             End::At(fire_at, flag) => {
                 flags.extend(flag);
@@ -114,7 +113,7 @@ impl Apply<'_> {
             return flow;
         }
         let resolved = catalog::zone_of(self.profile.time_zone(), version);
-        let flags = resolved.invalid.into_iter().map(|zone| WaitFlag::InvalidZone(zone.into())).collect();
+        let flags = resolved.invalid.into_iter().map(WaitFlag::InvalidZone).collect();
         let fire_at = calendar::add(self.ctx.now, &wait.up_to, &resolved.zone);
         self.hold_until(participant, step, fire_at, flags, Holding::WaitFor { since: self.ctx.lsn })
     }

@@ -110,7 +110,7 @@ impl Apply<'_> {
 
     /// J11: by hash of participant and step, the same for ever (trap T52).
     fn split(&mut self, participant: &Participant, step: &Step, arms: &[SplitArm], weights_sum: u64) -> Flow {
-        let point = u64::from(participant.id.split_point(&step.id)) * weights_sum >> 32;
+        let point = (u64::from(participant.id.split_point(&step.id)) * weights_sum) >> 32;
         let mut upper = 0;
         for arm in arms {
             upper += u64::from(arm.weight);
@@ -199,7 +199,14 @@ impl Apply<'_> {
         match mapping {
             Mapping::Fixed(value) => Ok(value.clone()),
             Mapping::From(expression) => {
-                expression.evaluate(&self.view(participant, version)).map_err(|lack| lack.to_string().into())
+                let value = expression
+                    .evaluate(&self.view(participant, version))
+                    .map_err(|lack| Text::from(lack.to_string()))?;
+                // A step that wraps what it reads would nest deeper at each visit.
+                if value.depth() > Value::DEPTH_MAX {
+                    return Err(format!("{} nests deeper than {} levels", expression.source(), Value::DEPTH_MAX).into());
+                }
+                Ok(value)
             }
         }
     }

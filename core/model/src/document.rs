@@ -13,6 +13,11 @@ pub const API_VERSION: &str = "sojourn/v1";
 
 /// Files larger than this are refused before they are parsed.
 pub const FILE_BYTES_MAX: usize = 4 << 20;
+/// How deep lists and objects may nest in each other in one document: eight branches within each other and more.
+/// The bound is what keeps reading from running out of stack.
+pub const DEPTH_MAX: usize = 64;
+/// How much the aliases of one file (`*name`) may repeat, in nodes: a few lines can stand for gigabytes.
+const ALIASED_NODES_MAX: usize = 100_000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum Kind {
@@ -89,7 +94,7 @@ pub type Documents = Vec<Document>;
 
 /// The four fields every document has.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a document, an object with apiVersion, kind, metadata and spec")]
 struct Envelope {
     #[serde(rename = "apiVersion")]
     api_version: String,
@@ -136,6 +141,10 @@ impl Document {
     /// # Errors
     /// A finding that names the field, what was expected and what came.
     pub fn from_json(json: serde_json::Value) -> Result<Self, Finding> {
+        if nests_deeper(&json, DEPTH_MAX) {
+            let message = format!("it nests deeper than {DEPTH_MAX} levels; cut the journey into several");
+            return Err(Finding::error("document_too_deep", "", message));
+        }
         let envelope: Envelope = read(json, "")?;
         if envelope.api_version != API_VERSION {
             return Err(Finding::error(
@@ -164,6 +173,17 @@ impl Document {
     }
 }
 
+fn nests_deeper(json: &serde_json::Value, levels: usize) -> bool {
+    match json {
+        serde_json::Value::Array(items) => levels == 0 || items.iter().any(|item| nests_deeper(item, levels - 1)),
+        serde_json::Value::Object(map) => levels == 0 || map.values().any(|item| nests_deeper(item, levels - 1)),
+        serde_json::Value::Null
+        | serde_json::Value::Bool(_)
+        | serde_json::Value::Number(_)
+        | serde_json::Value::String(_) => false,
+    }
+}
+
 fn read_spec<T: serde::de::DeserializeOwned>(json: serde_json::Value, document: &str) -> Result<Box<T>, Finding> {
     read(json, document).map(Box::new).map_err(|finding| {
         let path = if finding.path.is_empty() { "spec".to_owned() } else { format!("spec.{}", finding.path) };
@@ -174,9 +194,27 @@ fn read_spec<T: serde::de::DeserializeOwned>(json: serde_json::Value, document: 
 fn read<T: serde::de::DeserializeOwned>(json: serde_json::Value, document: &str) -> Result<T, Finding> {
     serde_path_to_error::deserialize(json).map_err(|error| {
         let path = error.path().to_string();
-        let finding = Finding::error("document_invalid", document, error.into_inner().to_string());
+        let finding = Finding::error("document_invalid", document, readable(&error.into_inner().to_string()));
         if path == "." { finding } else { finding.at_path(path) }
     })
+}
+
+/// The reader's message in words of documents, and with the name that was meant.
+fn readable(message: &str) -> String {
+    if let Some((before, name)) = message.split_once("expected struct ") {
+        let rest = name.trim_start_matches(|c: char| c.is_ascii_alphanumeric());
+        return format!("{before}expected an object{rest}");
+    }
+    if !message.starts_with("unknown ") {
+        return message.to_owned();
+    }
+    // Names stand between backticks: the one that came, then those that are known.
+    let mut names = message.split('`').skip(1).step_by(2);
+    let came = names.next().unwrap_or_default();
+    match (crate::nearest::nearest(came, names), message.split_once(", expected ")) {
+        (Some(near), Some((unknown, known))) => format!("{unknown}; did you mean `{near}`? There is {known}"),
+        (_, _) => message.to_owned(),
+    }
 }
 
 /// What reading a file gave: the documents that could be read, and a finding for each that could not.
@@ -197,10 +235,10 @@ pub fn read_documents(text: &str) -> ReadDocuments {
         ));
         return read;
     }
-    let values: Vec<serde_json::Value> = match serde_saphyr::from_multiple(text) {
+    let values = match values_of(text) {
         Ok(values) => values,
-        Err(error) => {
-            read.findings.push(Finding::error("document_syntax", "", error.to_string()));
+        Err(message) => {
+            read.findings.push(Finding::error("document_syntax", "", message));
             return read;
         }
     };
@@ -215,6 +253,35 @@ pub fn read_documents(text: &str) -> ReadDocuments {
         }
     }
     read
+}
+
+/// # Errors
+/// What is wrong with the text, and where.
+fn values_of(text: &str) -> Result<Vec<serde_json::Value>, String> {
+    // NOTE: YAML has JSON within it but for some texts: it knows no pairs of surrogates, as in "\ud83d\ude00", and
+    // refuses some characters that JSON takes as they are.
+    if text.trim_start().starts_with(['{', '['])
+        && let Ok(value) = serde_json::from_str(text)
+    {
+        return Ok(vec![value]);
+    }
+    serde_saphyr::from_multiple_with_options(text, options()).map_err(|error| {
+        // The library's advice to programmers is of no use to who wrote the file.
+        error.to_string().replace(", set DuplicateKeyPolicy in Options if acceptable", "")
+    })
+}
+
+/// YAML 1.2, in which a `no` or a post code of 01234 is the text it looks like, and with limits that hold for files
+/// nobody has looked at.
+fn options() -> serde_saphyr::Options {
+    serde_saphyr::options! {
+        strict_booleans: true,
+        leading_zero_numbers_as_strings: true,
+        underscored_numbers_as_strings: true,
+        with_snippet: false,
+        budget: serde_saphyr::budget! { max_depth: DEPTH_MAX + 1, flow_nesting_limit: DEPTH_MAX + 1 },
+        alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: ALIASED_NODES_MAX },
+    }
 }
 
 impl ReadDocuments {

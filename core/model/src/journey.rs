@@ -119,7 +119,7 @@ impl Goal {
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "a target is a count such as 500 or a share such as 50%")]
 pub enum Target {
     Count(u64),
     Share(String),
@@ -244,7 +244,7 @@ pub enum LatePolicy {
     Park,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Until {
     /// An instant as text, with an offset, or local without (J7).
@@ -252,6 +252,29 @@ pub enum Until {
     Attribute(UntilAttribute),
     Time(UntilTime),
     Window(UntilWindow),
+}
+
+/// By the field that tells the kinds apart, so that an error is about what was meant.
+impl<'de> Deserialize<'de> for Until {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        fn read<T: serde::de::DeserializeOwned, E: serde::de::Error>(json: serde_json::Value) -> Result<T, E> {
+            serde_json::from_value(json).map_err(E::custom)
+        }
+        let json = serde_json::Value::deserialize(deserializer)?;
+        if let serde_json::Value::String(instant) = json {
+            Ok(Until::Instant(instant))
+        } else if json.get("attribute").is_some() {
+            read(json).map(Until::Attribute)
+        } else if json.get("time").is_some() {
+            read(json).map(Until::Time)
+        } else if json.get("window").is_some() {
+            read(json).map(Until::Window)
+        } else {
+            Err(serde::de::Error::custom(
+                "`until` is a date-time as text, or an object with `attribute`, `time` or `window`",
+            ))
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -395,12 +418,27 @@ pub struct Raise {
     pub binding_id: Option<Mapping>,
 }
 
-/// Where a value comes from: `{from: event.cart_total}` is an expression, anything else is the value itself.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+/// Where a value comes from: `{from: event.cart_total}` is an expression, anything else is the value itself. An object
+/// with a field `from` is never taken for a value.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Mapping {
     From(MappingFrom),
     Fixed(Value),
+}
+
+impl<'de> Deserialize<'de> for Mapping {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = Value::deserialize(deserializer)?;
+        let Value::Map(map) = &value else { return Ok(Mapping::Fixed(value)) };
+        match (map.get("from"), map.len()) {
+            (None, _) => Ok(Mapping::Fixed(value)),
+            (Some(Value::Text(from)), 1) => Ok(Mapping::From(MappingFrom { from: from.to_string() })),
+            (Some(_), _) => Err(serde::de::Error::custom(
+                "`from` is an expression as text and stands alone, as in {from: event.cart_total}",
+            )),
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

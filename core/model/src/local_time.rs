@@ -71,7 +71,7 @@ impl JsonSchema for LocalTime {
         "LocalTime".into()
     }
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({"type": "string", "pattern": "^[0-2][0-9]:[0-5][0-9](:[0-5][0-9])?$"})
+        schemars::json_schema!({"type": "string", "pattern": "^([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9])?$"})
     }
 }
 
@@ -169,4 +169,78 @@ pub struct Window {
     pub to: LocalTime,
     #[serde(default)]
     pub days: Weekdays,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_of_day_print_as_they_were_read() {
+        for text in ["00:00", "09:00", "23:59", "09:00:30", "23:59:59"] {
+            assert_eq!(LocalTime::parse(text).unwrap().to_string(), text);
+        }
+        let time = LocalTime::parse("21:05:09").unwrap();
+        assert_eq!((time.hour(), time.minute(), time.second()), (21, 5, 9));
+        assert_eq!(LocalTime::parse("09:00:00"), LocalTime::parse("09:00"));
+        assert!(LocalTime::parse("09:00") < LocalTime::parse("09:00:01"));
+    }
+
+    #[test]
+    fn a_bad_time_of_day_is_refused_with_an_example() {
+        for text in
+            ["", "9:00", "09", "24:00", "09:60", "09:00:60", "09:00:00:00", "+9:00", "09:00Z", " 09:00", "٠٩:٠٠"]
+        {
+            let error = LocalTime::parse(text).unwrap_err();
+            assert!(error.starts_with(&format!("`{text}` is not a time of day")), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_window_reads_from_yaml_without_quotes() {
+        // NOTE: to the YAML of old, 09:00 was the number 540.
+        let read: Window = serde_saphyr::from_str("from: 09:00\nto: 17:30\ndays: [monday, friday]\n").unwrap();
+        assert_eq!((read.from.to_string(), read.to.to_string()), ("09:00".to_owned(), "17:30".to_owned()));
+        assert_eq!(read.days.iter().collect::<Vec<_>>(), [Weekday::Monday, Weekday::Friday]);
+        let json = serde_json::to_string(&read).unwrap();
+        assert_eq!(json, r#"{"from":"09:00","to":"17:30","days":["monday","friday"]}"#);
+        assert_eq!(serde_json::from_str::<Window>(&json).unwrap(), read);
+    }
+
+    #[test]
+    fn a_window_that_names_no_days_is_open_every_day() {
+        let read: Window = serde_json::from_str(r#"{"from":"23:00","to":"01:00"}"#).unwrap();
+        assert_eq!(read.days, Weekdays::ALL);
+        assert_eq!(read.days.iter().collect::<Vec<_>>(), Weekday::ALL);
+    }
+
+    #[test]
+    fn t45_a_set_of_days_is_never_empty() {
+        assert_eq!(Weekdays::of(&[]), None);
+        let error = serde_json::from_str::<Weekdays>("[]").unwrap_err().to_string();
+        assert!(error.contains("an empty list of days means never"), "{error}");
+    }
+
+    #[test]
+    fn a_window_with_a_wrong_word_says_which() {
+        for (json, names) in [
+            (r#"{"from":"09:00","to":"17:00","day":["monday"]}"#, "`day`"),
+            (r#"{"from":"09:00","to":"17:00","days":["mon"]}"#, "`mon`"),
+            (r#"{"from":"09:00","to":"25:00"}"#, "`25:00`"),
+            (r#"{"from":"09:00"}"#, "`to`"),
+        ] {
+            let error = serde_json::from_str::<Window>(json).unwrap_err().to_string();
+            assert!(error.contains(names), "{json}: {error}");
+        }
+    }
+
+    #[test]
+    fn any_set_of_days_holds_what_it_was_made_of() {
+        for bits in 1u8..128 {
+            let days: Vec<Weekday> = Weekday::ALL.into_iter().filter(|day| bits & 1 << *day as u8 != 0).collect();
+            let set = Weekdays::of(&days).unwrap();
+            assert_eq!(set.iter().collect::<Vec<_>>(), days);
+            assert_eq!(serde_json::from_str::<Weekdays>(&serde_json::to_string(&set).unwrap()).unwrap(), set);
+        }
+    }
 }

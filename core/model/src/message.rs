@@ -11,7 +11,7 @@ pub struct Message {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub title: Option<String>,
     pub channel: Channel,
-    /// What it is for; decides consent (S2). A live journey may not send a message without one (J14).
+    /// What it is for; decides consent (S2). A journey that sends a message without one is warned of (J14).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub purpose: Option<Purpose>,
     /// The topic within the purpose that a person can leave.

@@ -20,7 +20,7 @@ pub enum Value {
 }
 
 impl Value {
-    /// How deep lists and maps may nest in each other; intake refuses more.
+    /// How deep lists and maps may nest in each other; intake refuses more, and a mapping that makes more fails.
     pub const DEPTH_MAX: usize = 16;
 
     /// The kind of value, as error messages say it.
@@ -32,6 +32,15 @@ impl Value {
             Value::Text(_) => "text",
             Value::List(_) => "list",
             Value::Map(_) => "object",
+        }
+    }
+
+    /// How deep lists and maps nest in it; 0 for what is neither.
+    pub fn depth(&self) -> usize {
+        match self {
+            Value::Null | Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Text(_) => 0,
+            Value::List(items) => 1 + items.iter().map(Value::depth).max().unwrap_or(0),
+            Value::Map(map) => 1 + map.iter().map(|(_, value)| value.depth()).max().unwrap_or(0),
         }
     }
 

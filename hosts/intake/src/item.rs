@@ -186,7 +186,7 @@ fn check_shape(attributes: &Attributes) -> Result<(), Rejection> {
     if attributes.len() > ATTRIBUTES_MAX {
         return Err(Rejection::new("attribute", format!("`attributes`: at most {ATTRIBUTES_MAX} are allowed")));
     }
-    let too_deep = attributes.iter().any(|(_, value)| depth(value) > Value::DEPTH_MAX);
+    let too_deep = attributes.iter().any(|(_, value)| value.depth() > Value::DEPTH_MAX);
     if too_deep {
         return Err(Rejection::new(
             "attribute",
@@ -194,14 +194,6 @@ fn check_shape(attributes: &Attributes) -> Result<(), Rejection> {
         ));
     }
     Ok(())
-}
-
-fn depth(value: &Value) -> usize {
-    match value {
-        Value::Null | Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Text(_) => 0,
-        Value::List(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
-        Value::Map(map) => 1 + map.iter().map(|(_, value)| depth(value)).max().unwrap_or(0),
-    }
 }
 
 /// Identities as an object of texts or numbers: `{"user_id": "42", "email": "a@x.org"}`.

@@ -1,2 +1,96 @@
-//! The binary.
-fn main() {}
+//! The binary: configuration, wiring, run.
+
+mod apply;
+mod bench;
+mod check;
+mod client;
+mod clock;
+mod config;
+mod keys;
+mod serve;
+mod storage;
+mod watch;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Real-time customer journeys: events in, journeys on, nothing lost.
+#[derive(Parser)]
+#[command(
+    name = "sojourn",
+    version,
+    about,
+    after_help = "Try it: sojourn serve --dev, then open http://127.0.0.1:8080/openapi.json"
+)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the server.
+    #[command(
+        after_help = "Examples:\n  sojourn serve --dev\n  sojourn serve --data /var/lib/sojourn --listen 0.0.0.0:8080 --config sojourn.toml"
+    )]
+    Serve(serve::Arguments),
+    /// Create, list and revoke API keys.
+    #[command(
+        after_help = "Examples:\n  sojourn keys create --name shop --scope server\n  sojourn keys list\n  sojourn keys revoke key_0123456789abcdef"
+    )]
+    Keys(keys::Arguments),
+    /// Plan and apply documents to a server.
+    #[command(
+        after_help = "Examples:\n  sojourn apply examples --dry-run\n  sojourn apply journeys/ --server https://sojourn.example --key $KEY"
+    )]
+    Apply(apply::Apply),
+    /// Print all documents of a server as YAML; applying them again changes nothing.
+    Export(apply::Export),
+    /// Show how files differ from what a server has.
+    Diff(apply::Diff),
+    /// Check documents without a server.
+    #[command(after_help = "Example: sojourn check examples")]
+    Check(check::Arguments),
+    /// Run journey tests without a server, with a virtual clock.
+    #[command(after_help = "Example: sojourn test examples")]
+    Test(check::TestArguments),
+    /// Watch events as they come, with what they did.
+    Tail(watch::Tail),
+    /// Say why a profile is in a journey, or why not.
+    #[command(after_help = "Example: sojourn explain --profile user_id:42 --journey abandoned_cart")]
+    Explain(watch::Explain),
+    /// Measure the welcome workload on this machine and balance the books.
+    #[command(after_help = "Example: sojourn bench --profiles 100000 --seconds 20")]
+    Bench(bench::Arguments),
+    /// Print the OpenAPI document.
+    #[command(hide = true)]
+    Openapi,
+}
+
+fn main() -> ExitCode {
+    // One TLS provider for everything, chosen here (stack).
+    if rustls::crypto::ring::default_provider().install_default().is_err() {
+        eprintln!("sojourn: a TLS provider was installed already");
+        return ExitCode::FAILURE;
+    }
+    let result = match Arguments::parse().command {
+        Command::Serve(arguments) => serve::run(&arguments),
+        Command::Keys(arguments) => keys::run(&arguments),
+        Command::Apply(arguments) => apply::apply(&arguments),
+        Command::Export(arguments) => apply::export(&arguments),
+        Command::Diff(arguments) => apply::diff(&arguments),
+        Command::Check(arguments) => check::check(&arguments),
+        Command::Test(arguments) => check::test(&arguments),
+        Command::Tail(arguments) => watch::tail(&arguments),
+        Command::Explain(arguments) => watch::explain(&arguments),
+        Command::Bench(arguments) => bench::run(&arguments),
+        Command::Openapi => {
+            print!("{}", http_api::openapi_json());
+            Ok(ExitCode::SUCCESS)
+        }
+    };
+    result.unwrap_or_else(|why| {
+        eprintln!("sojourn: {why}");
+        ExitCode::FAILURE
+    })
+}

@@ -7,7 +7,7 @@
 
 use fjall::config::{BlockSizePolicy, CompressionPolicy, FilterPolicy};
 use fjall::{Database, KeyspaceCreateOptions, PersistMode};
-use ports::state::{Error, Keyspace, Row, Scan, State};
+use ports::state::{Error, Keyspace, Row, Scan, State, Visit};
 use std::path::Path;
 
 const FORMAT: &str = "format";
@@ -150,7 +150,7 @@ impl State for StateFjall {
         keyspace: Keyspace,
         prefix: &[u8],
         after: Option<&[u8]>,
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<Scan, Error>,
+        visit: &mut Visit<'_>,
     ) -> Result<(), Error> {
         let keyspace = self.keyspace(keyspace);
         let rows = match after.filter(|after| *after >= prefix) {

@@ -340,7 +340,7 @@ impl State for MemoryState {
         keyspace: Keyspace,
         prefix: &[u8],
         after: Option<&[u8]>,
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<Scan, state::Error>,
+        visit: &mut state::Visit<'_>,
     ) -> Result<(), state::Error> {
         let rows: Vec<(Vec<u8>, Vec<u8>)> = {
             let content = self.disk.content();

@@ -71,6 +71,9 @@ pub enum Scan {
     Stop,
 }
 
+/// Is shown key and value of a row, and says whether the scan goes on.
+pub type Visit<'a> = dyn FnMut(&[u8], &[u8]) -> Result<Scan, Error> + 'a;
+
 pub trait State: Send + Sync {
     /// # Errors
     /// See [`Error`].
@@ -80,13 +83,8 @@ pub trait State: Send + Sync {
     ///
     /// # Errors
     /// See [`Error`], or what `visit` answers.
-    fn scan(
-        &self,
-        keyspace: Keyspace,
-        prefix: &[u8],
-        after: Option<&[u8]>,
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<Scan, Error>,
-    ) -> Result<(), Error>;
+    fn scan(&self, keyspace: Keyspace, prefix: &[u8], after: Option<&[u8]>, visit: &mut Visit<'_>)
+    -> Result<(), Error>;
 
     /// Writes all rows as one atomic batch; durable (synced) when it returns.
     ///

@@ -11,7 +11,7 @@ use catalog::Catalog;
 use engine::control::{Changed, Control};
 use engine::transition::Ended;
 use engine::{Profile, RULES_VERSION};
-use model::{KeySlot, Lsn, PartitionId, ProfileId, Text, Timestamp};
+use model::{EffectId, KeySlot, Lsn, PartitionId, ProfileId, Text, Timestamp};
 use ports::rows::{self, BookRow, InstallationRow, PartitionRow, SendRow};
 use ports::{Keyspace, Log, Row, State, codec, state};
 use std::collections::BTreeMap;
@@ -35,7 +35,7 @@ struct PartitionCut {
     catalog: Arc<Catalog>,
     profiles: Vec<(Arc<Profile>, Vec<Indexed>)>,
     links: Vec<(IdentityHash, Linked)>,
-    sends: Vec<SendRow>,
+    sends: Arc<BTreeMap<EffectId, SendRow>>,
     ended: Vec<(Ended, ProfileId, KeySlot)>,
     books: BTreeMap<(Text, u32), BookRow>,
 }
@@ -76,6 +76,7 @@ impl<L: Log, S: State + ?Sized, T> Group<L, S, T> {
         self.counters.checkpoints += 1;
         for partition in &mut self.partitions {
             partition.directory.in_checkpoint.clear();
+            partition.sends_in_checkpoint = Arc::default();
             partition.hot.iter_mut().for_each(|(_, hot)| hot.in_checkpoint = false);
         }
         let stopped = self.partitions.iter().filter(|partition| partition.stopped.is_some());
@@ -95,6 +96,7 @@ impl PartitionCut {
             }
         }
         partition.applied = lsn;
+        partition.sends_in_checkpoint = Arc::new(std::mem::take(&mut partition.sends));
         let links = std::mem::take(&mut partition.directory.fresh);
         partition.directory.in_checkpoint.clone_from(&links);
         PartitionCut {
@@ -103,7 +105,7 @@ impl PartitionCut {
             catalog: Arc::clone(&partition.catalog),
             profiles,
             links,
-            sends: std::mem::take(&mut partition.sends).into_values().collect(),
+            sends: Arc::clone(&partition.sends_in_checkpoint),
             ended: std::mem::take(&mut partition.ended),
             books: std::mem::take(&mut partition.books.rows),
         }
@@ -117,7 +119,7 @@ impl PartitionCut {
             catalog: Arc::clone(&partition.catalog),
             profiles: Vec::new(),
             links: Vec::new(),
-            sends: Vec::new(),
+            sends: Arc::default(),
             ended: Vec::new(),
             books: BTreeMap::new(),
         }
@@ -177,7 +179,7 @@ impl PartitionCut {
         for (identity, Linked { profile, slot }) in links {
             rows.push(rows::identity_row(*identity, *profile, *slot));
         }
-        for send in sends {
+        for send in sends.values() {
             rows.extend(rows::send_rows(send));
         }
         for (ended, profile, slot) in ended {

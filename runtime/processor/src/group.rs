@@ -826,7 +826,8 @@ impl<L: Log, S: State + ?Sized, T> Group<L, S, T> {
             }
         };
         let partition = self.partition_of(profile);
-        let sends = partition.sends.values().filter(|row| row.profile == profile).cloned().collect();
+        let recent = partition.sends_in_checkpoint.values().chain(partition.sends.values());
+        let sends = recent.filter(|row| row.profile == profile).cloned().collect();
         let hot = partition.find(state.as_ref(), profile)?;
         Ok(hot.map(|hot| ProfileRead { profile: Arc::clone(&hot.profile), sends }))
     }

@@ -31,6 +31,8 @@ pub(crate) struct Partition {
     pub skipped: Vec<Lsn>,
     /// Ledger rows that changed since the last checkpoint.
     pub sends: BTreeMap<EffectId, SendRow>,
+    /// Those in the checkpoint that is being written: readers find them here until the store has them.
+    pub sends_in_checkpoint: Arc<BTreeMap<EffectId, SendRow>>,
     /// Participants that ended since the last checkpoint.
     pub ended: Vec<(Ended, ProfileId, KeySlot)>,
     transition: Transition,
@@ -71,6 +73,7 @@ impl Partition {
             stopped: None,
             skipped: Vec::new(),
             sends: BTreeMap::new(),
+            sends_in_checkpoint: Arc::default(),
             ended: Vec::new(),
             transition: Transition::default(),
         }

@@ -294,10 +294,10 @@ impl<St: Storage, Sk: Sink> Worker<St, Sk> {
             if wanted.checkpoint || Instant::now() >= checkpoint_at {
                 checkpoint_at = Instant::now() + CHECKPOINT_EVERY;
                 self.sink.status(running(group));
-                if let Some(cut) = group.begin_checkpoint() {
-                    if cuts.send(cut).is_err() {
-                        return Stop::Failed("the checkpoint thread ended".to_owned());
-                    }
+                if let Some(cut) = group.begin_checkpoint()
+                    && cuts.send(cut).is_err()
+                {
+                    return Stop::Failed("the checkpoint thread ended".to_owned());
                 }
             }
             if shutting_down && self.inbox.is_empty() {

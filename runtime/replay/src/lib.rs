@@ -368,10 +368,10 @@ impl Stage {
                         let (blocked, reason) = (Some(message.clone()), Some(reason.to_string()));
                         happened[*place] = Some(Expect { blocked, reason, ..nothing });
                     }
-                } else if let Entry::Ended { participant, reason, .. } = entry {
-                    if inside.contains(participant) {
-                        happened.push(Some(Expect { exit: Some(reason.to_string()), ..nothing }));
-                    }
+                } else if let Entry::Ended { participant, reason, .. } = entry
+                    && inside.contains(participant)
+                {
+                    happened.push(Some(Expect { exit: Some(reason.to_string()), ..nothing }));
                 }
             }
         }
@@ -387,3 +387,6 @@ fn sorted(identities: &[Identity]) -> Vec<Identity> {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod traps;

@@ -1,4 +1,4 @@
-//! What a rendering and an instrumentation cost: `cargo run --release -p template --example speed`.
+//! What a rendering and an instrumentation cost: `cargo run --release -p template --example template_speed`.
 #![expect(clippy::disallowed_methods, reason = "a measurement reads the clock")]
 
 use model::{Attributes, EffectId, ProfileId, Timestamp, Value};

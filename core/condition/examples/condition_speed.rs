@@ -1,4 +1,4 @@
-//! How long a condition takes to evaluate, and to compile: `cargo run --release -p condition --example speed`.
+//! How long a condition takes to evaluate, and to compile: `cargo run --release -p condition --example condition_speed`.
 
 use condition::{Condition, Facts, Lookup, Root, Schema};
 use model::{Attributes, Timestamp, Value};

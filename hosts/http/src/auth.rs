@@ -1,0 +1,137 @@
+//! Keys: who may do what (design §6).
+//!
+//! A key is `sj_` and 32 random bytes in base64url. Only its SHA-256 is kept; a request's key is hashed and looked up,
+//! so that the time it takes tells nothing of the keys there are.
+
+use crate::problem::Problem;
+use crate::shared::Shared;
+use axum::extract::{ConnectInfo, FromRequestParts};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode, header};
+use base64::Engine;
+use engine::command::KeyScope;
+use engine::control::Control;
+use model::Text;
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// The keys that open something now, by the hash of their secret.
+#[derive(Clone, Debug, Default)]
+pub struct KeyRing {
+    keys: BTreeMap<[u8; 32], Caller>,
+}
+
+/// Who sent a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// The key's id; the `source` of what comes by it.
+    pub key: Text,
+    pub scope: KeyScope,
+}
+
+pub fn hash_secret(secret: &str) -> [u8; 32] {
+    Sha256::digest(secret.as_bytes()).into()
+}
+
+impl KeyRing {
+    pub fn of(control: &Control) -> Self {
+        let live = control.keys.values().filter(|held| held.revoked_at.is_none());
+        let keys = live.map(|held| {
+            let caller = Caller { key: held.key.id.clone(), scope: held.key.scope };
+            (held.key.secret_sha256, caller)
+        });
+        KeyRing { keys: keys.collect() }
+    }
+
+    pub fn find(&self, secret: &str) -> Option<&Caller> {
+        self.keys.get(&hash_secret(secret))
+    }
+}
+
+/// The keys that `--dev` accepts from this machine.
+fn development_key(secret: &str) -> Option<Caller> {
+    let scope = match secret {
+        "dev-admin" => KeyScope::Admin,
+        "dev-server" => KeyScope::Server,
+        "dev-browser" => KeyScope::Browser,
+        _ => return None,
+    };
+    Some(Caller { key: secret.into(), scope })
+}
+
+/// `Bearer KEY`, or `Basic` with the key as user name, as Segment's clients send it.
+pub fn key_of(headers: &HeaderMap) -> Option<String> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, rest) = value.split_once(' ')?;
+    if scheme.eq_ignore_ascii_case("bearer") {
+        return Some(rest.trim().to_owned());
+    }
+    if scheme.eq_ignore_ascii_case("basic") {
+        let decoded = base64::engine::general_purpose::STANDARD.decode(rest.trim()).ok()?;
+        let text = String::from_utf8(decoded).ok()?;
+        return Some(text.split(':').next().unwrap_or_default().to_owned());
+    }
+    None
+}
+
+impl Shared {
+    /// Whose key it is.
+    pub(crate) fn caller(&self, secret: Option<&str>, peer: Option<SocketAddr>) -> Result<Caller, Problem> {
+        let refuse = |detail: &str| Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", detail);
+        let Some(secret) = secret else {
+            return Err(refuse("a key is needed: `Authorization: Bearer KEY`; `sojourn keys create` makes one"));
+        };
+        if let Some(caller) = self.keys.load().find(secret) {
+            return Ok(caller.clone());
+        }
+        let local = peer.is_some_and(|peer| peer.ip().to_canonical().is_loopback());
+        match development_key(secret) {
+            Some(caller) if self.development && local => Ok(caller),
+            Some(_) => Err(refuse("development keys are accepted from this machine alone, and only by `serve --dev`")),
+            None => Err(refuse("this key is not known, or was revoked")),
+        }
+    }
+}
+
+/// A caller with any key: may send events.
+pub struct Sender(pub Caller);
+
+/// A caller with an admin key.
+pub struct Admin(pub Caller);
+
+pub(crate) fn peer_of(parts: &Parts) -> Option<SocketAddr> {
+    parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0)
+}
+
+impl FromRequestParts<Arc<Shared>> for Sender {
+    type Rejection = Problem;
+    async fn from_request_parts(parts: &mut Parts, shared: &Arc<Shared>) -> Result<Self, Problem> {
+        shared.caller(key_of(&parts.headers).as_deref(), peer_of(parts)).map(Sender)
+    }
+}
+
+impl FromRequestParts<Arc<Shared>> for Admin {
+    type Rejection = Problem;
+    async fn from_request_parts(parts: &mut Parts, shared: &Arc<Shared>) -> Result<Self, Problem> {
+        let caller = shared.caller(key_of(&parts.headers).as_deref(), peer_of(parts))?;
+        match caller.scope {
+            KeyScope::Admin => Ok(Admin(caller)),
+            KeyScope::Browser | KeyScope::Server => {
+                let detail = format!("this key has the scope {}; an admin key is needed", caller.scope.as_str());
+                Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", detail))
+            }
+        }
+    }
+}
+
+/// The address of the other side; None where the router runs without a socket.
+pub struct Peer(pub Option<SocketAddr>);
+
+impl FromRequestParts<Arc<Shared>> for Peer {
+    type Rejection = std::convert::Infallible;
+    async fn from_request_parts(parts: &mut Parts, _: &Arc<Shared>) -> Result<Self, Self::Rejection> {
+        Ok(Peer(peer_of(parts)))
+    }
+}
