@@ -65,6 +65,11 @@ impl Mailbox {
         self.locked().clear();
     }
 
+    /// Takes out what was captured, the oldest first.
+    pub fn drain(&self) -> Vec<HandOff> {
+        self.locked().drain(..).map(|captured| captured.hand_off).collect()
+    }
+
     pub(crate) fn capture(&self, at: Timestamp, hand_off: HandOff) {
         let mut captured = self.locked();
         if captured.len() == self.entries_max {

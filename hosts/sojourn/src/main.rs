@@ -59,8 +59,10 @@ enum Command {
     /// Say why a profile is in a journey, or why not.
     #[command(after_help = "Example: sojourn explain --profile user_id:42 --journey abandoned_cart")]
     Explain(watch::Explain),
-    /// Measure the welcome workload on this machine and balance the books.
-    #[command(after_help = "Example: sojourn bench --profiles 100000 --seconds 20")]
+    /// Measure what this machine can do, and balance the books.
+    #[command(
+        after_help = "Examples:\n  sojourn bench\n  sojourn bench --profiles 100000 --seconds 20\n  sojourn bench waiting --people 1000000 --burst 100000\n  sojourn bench recovery --tail-mib 1024"
+    )]
     Bench(bench::Arguments),
     /// Print the OpenAPI document.
     #[command(hide = true)]

@@ -3,6 +3,7 @@
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::storage::{DataDir, DiskStorage, Readers};
+use axum::serve::ListenerExt;
 use channels::mailbox::Filter;
 use channels::{Channels, Configured, Mailbox};
 use engine::control::Control;
@@ -16,6 +17,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
+use tokio::net::TcpListener;
 
 #[derive(clap::Args, Clone)]
 pub struct Arguments {
@@ -50,17 +52,13 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, String> {
 }
 
 async fn serve(arguments: &Arguments, config: Config) -> Result<ExitCode, String> {
-    let listener = tokio::net::TcpListener::bind(arguments.listen).await;
-    let listener = listener.map_err(|error| format!("cannot listen on {}: {error}", arguments.listen))?;
-    let address = listener.local_addr().map_err(|error| error.to_string())?;
+    let (listener, address) = listen(arguments.listen).await?;
     let clock = Arc::new(Clock::start());
     let running = start(arguments, config, address, &clock)?;
     let shared = Arc::clone(&running.shared);
     tracing::info!(%address, data = %arguments.data.display(), development = arguments.dev, "serving");
-    let app = http_api::router(Arc::clone(&shared)).into_make_service_with_connect_info::<SocketAddr>();
-    let served = axum::serve(listener, app).with_graceful_shutdown(until_told());
     tokio::select! {
-        result = served => result.map_err(|error| format!("serving: {error}"))?,
+        result = accept(listener, shared, until_told()) => result?,
         // Live tails never end by themselves.
         () = async { until_told().await; tokio::time::sleep(Duration::from_secs(5)).await } => {}
     }
@@ -71,6 +69,34 @@ async fn serve(arguments: &Arguments, config: Config) -> Result<ExitCode, String
         Ok(Ok(())) => Ok(ExitCode::SUCCESS),
         Ok(Err(_)) | Err(_) => Err("the worker ended in a panic; the log has everything".to_owned()),
     }
+}
+
+/// # Errors
+/// The address is taken, or not one of ours.
+pub async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), String> {
+    let failed = |error: std::io::Error| format!("cannot listen on {address}: {error}");
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    Ok((listener, address))
+}
+
+/// Serves the API until `told`, then lets requests under way end.
+///
+/// # Errors
+/// The listener failed.
+pub async fn accept(
+    listener: TcpListener,
+    shared: Arc<Shared>,
+    told: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), String> {
+    // An answer leaves at once instead of waiting for the other side's acknowledgement (Nagle).
+    let listener = listener.tap_io(|stream| {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "a connection has no TCP_NODELAY");
+        }
+    });
+    let app = http_api::router(shared).into_make_service_with_connect_info::<SocketAddr>();
+    axum::serve(listener, app).with_graceful_shutdown(told).await.map_err(|error| format!("serving: {error}"))
 }
 
 /// SIGTERM or Ctrl-C.
@@ -95,6 +121,8 @@ async fn until_told() {
 /// A running system without its socket.
 pub struct Running {
     pub shared: Arc<Shared>,
+    /// What development captures; None without `--dev`.
+    pub mailbox: Option<Arc<Mailbox>>,
     pub worker: std::thread::JoinHandle<()>,
 }
 
@@ -134,7 +162,7 @@ pub fn start(
     let storage = DiskStorage::new(arguments.data.clone(), config.storage.clone(), public_url, Arc::clone(clock));
     let sink = HostSink { shared: Arc::clone(&shared_cell), readers: storage.readers(), channels };
     let (worker, handle) = Worker::new(storage, sink, options);
-    let captured = mailbox.map(|mailbox| Arc::new(CapturedMail(mailbox)) as Arc<dyn http_api::Mailbox>);
+    let captured = mailbox.clone().map(|mailbox| Arc::new(CapturedMail(mailbox)) as Arc<dyn http_api::Mailbox>);
     let shared = Arc::new(Shared::new(handle, captured, arguments.dev, now_of(clock)));
     if shared_cell.set(Arc::clone(&shared)).is_err() {
         return Err("the system was started twice".to_owned());
@@ -151,7 +179,7 @@ pub fn start(
     });
     let worker = spawned.map_err(|error| format!("no thread for the partitions: {error}"))?;
     opened.recv().map_err(|_| "the worker ended before it had started".to_owned())??;
-    Ok(Running { shared, worker })
+    Ok(Running { shared, mailbox, worker })
 }
 
 fn policies(channels: &Channels) -> BTreeMap<Text, ChannelPolicy> {
