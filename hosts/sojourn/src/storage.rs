@@ -79,8 +79,7 @@ impl Storage for DiskStorage {
             tracing::warn!(%segment, at_byte = torn.at_byte, bytes = torn.bytes, what = torn.what,
                 "the end of the log was cut: a write that nobody was told is stored");
         }
-        let state = StateFjall::open(&self.data.join("state"), &state_fjall::Options::default());
-        let state = Arc::new(state.map_err(|error| told(&error))?);
+        let state = Arc::new(self.open_state()?);
         let secret = log.installation_secret("sojourn identity hashes v1");
         let signer = Signer::new(log.installation_secret("sojourn signed links v1"), &self.public_url);
         let readers = Readers { state: Arc::clone(&state), history: log.reader(), signer: signer.clone() };
@@ -90,6 +89,26 @@ impl Storage for DiskStorage {
 
     fn now(&mut self) -> Timestamp {
         self.clock.now()
+    }
+
+    fn enter_background() {
+        // 5 of 19: about a third of the weight of the threads that answer events, and never nothing.
+        if let Err(error) = rustix::process::setpriority_process(None, 5) {
+            tracing::debug!(%error, "a background thread keeps its priority");
+        }
+    }
+}
+
+impl DiskStorage {
+    /// Opened on a thread in the background: those that the store starts inherit that.
+    fn open_state(&self) -> Result<StateFjall, String> {
+        let folder = self.data.join("state");
+        let opened = std::thread::spawn(move || {
+            Self::enter_background();
+            StateFjall::open(&folder, &state_fjall::Options::default())
+        });
+        let opened = opened.join().map_err(|_| "opening the store ended in a panic".to_owned())?;
+        opened.map_err(|error| told(&error))
     }
 }
 

@@ -34,8 +34,11 @@ struct PartitionCut {
     row: PartitionRow,
     catalog: Arc<Catalog>,
     profiles: Vec<(Arc<Profile>, Vec<Indexed>)>,
-    links: Vec<(IdentityHash, Linked)>,
+    links: Arc<Vec<(IdentityHash, Linked)>>,
     sends: Arc<BTreeMap<EffectId, SendRow>>,
+    /// Those of the cut before, which the store has: let go by the thread that writes, not by the one that has events
+    /// to answer.
+    _sends_before: Arc<BTreeMap<EffectId, SendRow>>,
     ended: Vec<(Ended, ProfileId, KeySlot)>,
     books: BTreeMap<(Text, u32), BookRow>,
 }
@@ -75,9 +78,8 @@ impl<L: Log, S: State + ?Sized, T> Group<L, S, T> {
         self.checkpointed = lsn;
         self.counters.checkpoints += 1;
         for partition in &mut self.partitions {
-            partition.directory.in_checkpoint.clear();
-            partition.sends_in_checkpoint = Arc::default();
-            partition.hot.iter_mut().for_each(|(_, hot)| hot.in_checkpoint = false);
+            partition.directory.finish_checkpoint();
+            partition.hot.finish_checkpoint();
         }
         let stopped = self.partitions.iter().filter(|partition| partition.stopped.is_some());
         // A stopped partition still needs the log from where it stands.
@@ -88,17 +90,11 @@ impl<L: Log, S: State + ?Sized, T> Group<L, S, T> {
 
 impl PartitionCut {
     fn take(partition: &mut crate::partition::Partition, lsn: Lsn, now: Timestamp) -> Self {
-        let mut profiles = Vec::new();
-        for (_, hot) in partition.hot.iter_mut() {
-            if let Some(before) = hot.indexed.take() {
-                hot.in_checkpoint = true;
-                profiles.push((Arc::clone(&hot.profile), before));
-            }
-        }
+        let profiles = partition.hot.cut();
         partition.applied = lsn;
-        partition.sends_in_checkpoint = Arc::new(std::mem::take(&mut partition.sends));
-        let links = std::mem::take(&mut partition.directory.fresh);
-        partition.directory.in_checkpoint.clone_from(&links);
+        let sends = Arc::new(std::mem::take(&mut partition.sends));
+        let sends_before = std::mem::replace(&mut partition.sends_in_checkpoint, sends);
+        let links = partition.directory.cut();
         PartitionCut {
             id: partition.id,
             row: partition_row(partition, now),
@@ -106,6 +102,7 @@ impl PartitionCut {
             profiles,
             links,
             sends: Arc::clone(&partition.sends_in_checkpoint),
+            _sends_before: sends_before,
             ended: std::mem::take(&mut partition.ended),
             books: std::mem::take(&mut partition.books.rows),
         }
@@ -118,8 +115,9 @@ impl PartitionCut {
             row: partition_row(partition, Timestamp::MIN),
             catalog: Arc::clone(&partition.catalog),
             profiles: Vec::new(),
-            links: Vec::new(),
+            links: Arc::default(),
             sends: Arc::default(),
+            _sends_before: Arc::default(),
             ended: Vec::new(),
             books: BTreeMap::new(),
         }
@@ -167,7 +165,7 @@ impl Cut {
 
 impl PartitionCut {
     fn rows<S: State + ?Sized>(&self, state: &S, rows: &mut Vec<Row>) -> Result<(), state::Error> {
-        let PartitionCut { id, row, catalog, profiles, links, sends, ended, books } = self;
+        let PartitionCut { id, row, catalog, profiles, links, sends, _sends_before: _, ended, books } = self;
         rows.push(rows::partition_row(*id, row));
         for (profile, before) in profiles {
             let mut value = Vec::with_capacity(256);
@@ -176,7 +174,7 @@ impl PartitionCut {
             rows.push(Row { keyspace: Keyspace::Subjects, key, value: Some(value) });
             index_rows(catalog, profile, before, rows);
         }
-        for (identity, Linked { profile, slot }) in links {
+        for (identity, Linked { profile, slot }) in links.iter() {
             rows.push(rows::identity_row(*identity, *profile, *slot));
         }
         for send in sends.values() {

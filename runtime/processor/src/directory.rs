@@ -10,6 +10,7 @@ use ports::State;
 use ports::rows;
 use ports::state::{Error, Keyspace};
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 /// Of `kind:value`, keyed with the installation's secret: the directory does not tell who is in it.
 pub(crate) type IdentityHash = [u8; 16];
@@ -33,13 +34,20 @@ pub(crate) struct Linked {
 /// One split, kept in memory as far as it was used lately.
 #[derive(Debug)]
 pub(crate) struct Directory {
-    links: IdMap<IdentityHash, Linked>,
+    links: IdMap<IdentityHash, Held>,
     ring: VecDeque<IdentityHash>,
     links_max: usize,
-    /// Made since the last checkpoint; not to be forgotten before it.
-    pub fresh: Vec<(IdentityHash, Linked)>,
+    /// Made since the last cut.
+    fresh: Vec<(IdentityHash, Linked)>,
     /// In the checkpoint that is being written.
-    pub in_checkpoint: Vec<(IdentityHash, Linked)>,
+    in_checkpoint: Arc<Vec<(IdentityHash, Linked)>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Held {
+    linked: Linked,
+    /// Whether the store has it, so that it may be forgotten here.
+    is_stored: bool,
 }
 
 impl Directory {
@@ -49,13 +57,13 @@ impl Directory {
             ring: VecDeque::new(),
             links_max: links_max.max(1),
             fresh: Vec::new(),
-            in_checkpoint: Vec::new(),
+            in_checkpoint: Arc::default(),
         }
     }
 
     pub fn find<S: State + ?Sized>(&mut self, state: &S, identity: IdentityHash) -> Result<Option<Linked>, Error> {
-        if let Some(linked) = self.links.get(&identity) {
-            return Ok(Some(*linked));
+        if let Some(held) = self.links.get(&identity) {
+            return Ok(Some(held.linked));
         }
         let Some(row) = state.get(Keyspace::Identities, &identity)? else { return Ok(None) };
         let (profile, slot) = rows::decode_identity(&row).map_err(|error| Error::Damaged {
@@ -64,29 +72,73 @@ impl Directory {
             why: error.to_string(),
         })?;
         let linked = Linked { profile, slot };
-        self.keep(identity, linked);
+        self.keep(identity, Held { linked, is_stored: true });
         Ok(Some(linked))
     }
 
     /// A new link.
     pub fn link(&mut self, identity: IdentityHash, linked: Linked) {
         self.fresh.push((identity, linked));
-        self.keep(identity, linked);
+        self.keep(identity, Held { linked, is_stored: false });
     }
 
-    fn keep(&mut self, identity: IdentityHash, linked: Linked) {
-        while self.links.len() >= self.links_max {
-            let Some(oldest) = self.ring.pop_front() else { break };
-            let is_fresh = |(held, _): &(IdentityHash, Linked)| *held == oldest;
-            // NOTE: what no checkpoint holds yet stays; the lists are short, and the oldest is seldom in them.
-            if self.fresh.iter().any(is_fresh) || self.in_checkpoint.iter().any(is_fresh) {
-                self.ring.push_back(oldest);
-                break;
+    /// Takes the links made since the last cut. Until [`Directory::finish_checkpoint`] none of them is forgotten.
+    pub fn cut(&mut self) -> Arc<Vec<(IdentityHash, Linked)>> {
+        self.in_checkpoint = Arc::new(std::mem::take(&mut self.fresh));
+        Arc::clone(&self.in_checkpoint)
+    }
+
+    /// The store has the last cut.
+    pub fn finish_checkpoint(&mut self) {
+        for (identity, linked) in std::mem::take(&mut self.in_checkpoint).iter() {
+            // NOTE: one that was linked anew meanwhile waits for the next cut.
+            if let Some(held) = self.links.get_mut(identity).filter(|held| held.linked == *linked) {
+                held.is_stored = true;
             }
-            self.links.remove(&oldest);
         }
-        if self.links.insert(identity, linked).is_none() {
+    }
+
+    /// Forgets a few that the store has when there are too many. When none of them is stored yet it grows past its
+    /// limit until the next checkpoint.
+    fn keep(&mut self, identity: IdentityHash, held: Held) {
+        let mut looked_at = 0;
+        while self.links.len() >= self.links_max && looked_at < 4 {
+            looked_at += 1;
+            let Some(oldest) = self.ring.pop_front() else { break };
+            match self.links.get(&oldest) {
+                Some(held) if !held.is_stored => self.ring.push_back(oldest),
+                Some(_) => drop(self.links.remove(&oldest)),
+                None => {}
+            }
+        }
+        if self.links.insert(identity, held).is_none() {
             self.ring.push_back(identity);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ports::memory::Disk;
+
+    #[test]
+    fn a_link_is_forgotten_only_when_the_store_has_it() {
+        let (state, linked) = (Disk::new().open_state(), Linked { profile: ProfileId([1; 16]), slot: KeySlot(1) });
+        let mut directory = Directory::new(2);
+        for number in 0..10 {
+            directory.link([number; 16], linked);
+        }
+        assert_eq!(directory.cut().len(), 10);
+        directory.link([10; 16], linked);
+        for number in 0..=10 {
+            assert_eq!(directory.find(&state, [number; 16]).unwrap(), Some(linked), "{number} is in no store yet");
+        }
+        directory.finish_checkpoint();
+        for number in 11..40 {
+            directory.link([number; 16], linked);
+        }
+        assert_eq!(directory.find(&state, [0; 16]).unwrap(), None, "forgotten: this store never got it");
+        assert_eq!(directory.find(&state, [10; 16]).unwrap(), Some(linked));
     }
 }

@@ -39,7 +39,7 @@ pub struct Options {
     pub hot_profiles_max: usize,
     pub limits: Limits,
     pub channels: BTreeMap<Text, ChannelPolicy>,
-    /// Timers fired in one turn; the rest follow in the next, so that inputs are not held up by a burst.
+    /// Timers looked at in one turn; the rest follow in the next, so that inputs are not held up by a burst.
     pub timers_per_turn_max: usize,
     /// Claims appended in one turn.
     pub claims_per_turn_max: usize,
@@ -111,6 +111,8 @@ pub struct Group<L, S: ?Sized, T> {
     publishes: Vec<(CatalogVersion, T, Answer)>,
     tail_wanted: bool,
     timers_held: bool,
+    /// The partition whose timers went first in the last turn.
+    timers_first: usize,
 }
 
 /// Appended by the group on its own account.
@@ -176,6 +178,7 @@ impl<L: Log, S: State + ?Sized, T> Group<L, S, T> {
             publishes: Vec::new(),
             tail_wanted: false,
             timers_held: false,
+            timers_first: 0,
         }
     }
 
@@ -405,12 +408,16 @@ impl<L: Log, S: State + ?Sized, T> Group<L, S, T> {
         }
         let (now, state) = (self.now, Arc::clone(&self.state));
         let mut room = self.options.timers_per_turn_max;
-        for at in 0..self.partitions.len() {
+        // Another partition goes first in each turn, so that a burst of one does not hold up the others.
+        self.timers_first = (self.timers_first + 1) % self.partitions.len();
+        for at in (self.timers_first..self.partitions.len()).chain(0..self.timers_first) {
             if self.partitions[at].stopped.is_some() {
                 continue;
             }
             while room > 0 {
                 let Some(due) = self.partitions[at].wheel.pop_due(now) else { break };
+                // NOTE: one that nobody holds counts too: finding that out may have read the store.
+                room -= 1;
                 let Some(profile) = self.log.profile_of(due.slot) else { continue };
                 let hot = self.partitions[at].find(state.as_ref(), profile)?;
                 // A timer that nobody holds any more needs no record: nothing would come of it (J2).
@@ -421,7 +428,6 @@ impl<L: Log, S: State + ?Sized, T> Group<L, S, T> {
                 let command = ProfileCommand::TimerFired { fire_at: due.fire_at, seq: due.seq };
                 self.push_profile(due.slot, profile, command);
                 self.counters.timers_fired += 1;
-                room -= 1;
             }
         }
         Ok(())

@@ -69,14 +69,6 @@ impl Hot {
     pub fn is_dirty(&self) -> bool {
         self.indexed.is_some()
     }
-
-    /// The profile, to be changed. Copies it only while a checkpoint or a reader holds the state before.
-    pub fn change(&mut self) -> &mut Profile {
-        if self.indexed.is_none() {
-            self.indexed = Some(indexed(&self.profile));
-        }
-        Arc::make_mut(&mut self.profile)
-    }
 }
 
 #[derive(Debug)]
@@ -85,11 +77,21 @@ pub(crate) struct HotSet {
     /// The clock hand's order: each profile once.
     ring: VecDeque<ProfileId>,
     profiles_max: usize,
+    /// Those that changed since the last cut: a cut must not look at all that are held.
+    dirty: Vec<ProfileId>,
+    /// Those in the checkpoint that is being written.
+    in_checkpoint: Vec<ProfileId>,
 }
 
 impl HotSet {
     pub fn new(profiles_max: usize) -> Self {
-        HotSet { profiles: IdMap::default(), ring: VecDeque::new(), profiles_max: profiles_max.max(1) }
+        HotSet {
+            profiles: IdMap::default(),
+            ring: VecDeque::new(),
+            profiles_max: profiles_max.max(1),
+            dirty: Vec::new(),
+            in_checkpoint: Vec::new(),
+        }
     }
 
     pub fn len(&self) -> usize {
@@ -113,8 +115,39 @@ impl HotSet {
         self.profiles.iter()
     }
 
-    pub fn iter_mut(&mut self) -> impl Iterator<Item = (&ProfileId, &mut Hot)> {
-        self.profiles.iter_mut()
+    /// The profile, to be changed, if it is held. Copied only while a checkpoint or a reader holds the state before.
+    pub fn change(&mut self, id: ProfileId) -> Option<&mut Profile> {
+        let hot = self.profiles.get_mut(&id)?;
+        hot.used = true;
+        if hot.indexed.is_none() {
+            hot.indexed = Some(indexed(&hot.profile));
+            self.dirty.push(id);
+        }
+        Some(Arc::make_mut(&mut hot.profile))
+    }
+
+    /// Takes what changed since the last cut, each with where its participants stood then. Until
+    /// [`HotSet::finish_checkpoint`] none of it is dropped.
+    pub fn cut(&mut self) -> Vec<(Arc<Profile>, Vec<Indexed>)> {
+        let dirty = std::mem::take(&mut self.dirty);
+        let mut changed = Vec::with_capacity(dirty.len());
+        for id in &dirty {
+            let hot = self.profiles.get_mut(id).expect("INVARIANT: what changed stays until a checkpoint has it");
+            let before = hot.indexed.take().expect("INVARIANT: what is on the list of changes changed");
+            hot.in_checkpoint = true;
+            changed.push((Arc::clone(&hot.profile), before));
+        }
+        self.in_checkpoint = dirty;
+        changed
+    }
+
+    /// The store has the last cut.
+    pub fn finish_checkpoint(&mut self) {
+        for id in std::mem::take(&mut self.in_checkpoint) {
+            if let Some(hot) = self.profiles.get_mut(&id) {
+                hot.in_checkpoint = false;
+            }
+        }
     }
 
     /// Drops a few clean, long unused profiles when there are too many (the clock algorithm). When all are dirty the
@@ -132,5 +165,41 @@ impl HotSet {
                 self.profiles.remove(&id);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::{KeySlot, Timestamp};
+
+    fn profile(number: u8) -> Profile {
+        Profile::new(ProfileId([number; 16]), KeySlot(1), Timestamp::MIN)
+    }
+
+    #[test]
+    fn what_changed_stays_until_the_store_has_it_and_is_cut_once() {
+        let mut hot = HotSet::new(2);
+        for number in 1..=2 {
+            hot.insert(profile(number));
+            hot.change(ProfileId([number; 16])).unwrap();
+            hot.change(ProfileId([number; 16])).unwrap();
+        }
+        assert_eq!(hot.cut().len(), 2);
+        assert_eq!(hot.cut().len(), 0);
+    }
+
+    #[test]
+    fn a_profile_in_a_checkpoint_is_kept_and_a_clean_one_makes_room() {
+        let mut hot = HotSet::new(2);
+        hot.insert(profile(1));
+        hot.change(ProfileId([1; 16])).unwrap();
+        hot.cut();
+        (2..=20).for_each(|number| drop(hot.insert(profile(number)).profile.clone()));
+        assert!(hot.get(ProfileId([1; 16])).is_some(), "dropped while the store does not have it");
+        assert!(hot.len() <= 3, "{} held", hot.len());
+        hot.finish_checkpoint();
+        (21..=40).for_each(|number| drop(hot.insert(profile(number)).profile.clone()));
+        assert!(hot.get(ProfileId([1; 16])).is_none(), "kept though it is clean and unused");
     }
 }

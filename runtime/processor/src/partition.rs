@@ -31,7 +31,7 @@ pub(crate) struct Partition {
     pub skipped: Vec<Lsn>,
     /// Ledger rows that changed since the last checkpoint.
     pub sends: BTreeMap<EffectId, SendRow>,
-    /// Those in the checkpoint that is being written: readers find them here until the store has them.
+    /// Those of the last cut: readers find them here until the store has them.
     pub sends_in_checkpoint: Arc<BTreeMap<EffectId, SendRow>>,
     /// Participants that ended since the last checkpoint.
     pub ended: Vec<(Ended, ProfileId, KeySlot)>,
@@ -110,7 +110,7 @@ impl Partition {
             match command {
                 // E7: an event whose profile is unknown creates it in the same step.
                 ProfileCommand::Event(_) | ProfileCommand::Update(_) => {
-                    self.hot.insert(Profile::new(profile, slot, now)).change();
+                    self.hot.insert(Profile::new(profile, slot, now));
                 }
                 ProfileCommand::Interaction(_)
                 | ProfileCommand::TimerFired { .. }
@@ -119,10 +119,12 @@ impl Partition {
                 | ProfileCommand::JourneyStopped { .. } => return Ok(()),
             }
         }
-        let Some(hot) = self.hot.get(profile) else { panic!("INVARIANT: profile {profile} was just found or made") };
+        let Some(changed) = self.hot.change(profile) else {
+            panic!("INVARIANT: profile {profile} was just found or made")
+        };
         let Surroundings { signer, limits, .. } = surroundings;
         let context = Context { lsn, now, catalog: &self.catalog, signer, limits };
-        engine::apply(hot.change(), command, &context, &mut self.transition);
+        engine::apply(changed, command, &context, &mut self.transition);
         self.note(slot, profile, command);
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! Timers in memory: hour buckets, of which only the current one is kept in order (design §2.7).
 //!
-//! A timer costs 16 bytes in its bucket: milliseconds into the hour (4), key slot of the profile (4), seq (8). The
+//! A timer costs 16 bytes in its bucket: milliseconds into the hour (4), key slot of the profile (4), seq (8). A bucket
+//! knows its earliest one, so that nobody looks through it before its hour. The
 //! store is not written for timers; the wheel is filled at start by one scan over the profiles.
 
 use engine::state::Timer;
@@ -31,8 +32,14 @@ pub(crate) struct Wheel {
     near: BinaryHeap<Reverse<Due>>,
     /// The first hour (since the epoch) that is still in `far`.
     near_until: i64,
-    far: BTreeMap<i64, Vec<Far>>,
+    far: BTreeMap<i64, Bucket>,
     len: usize,
+}
+
+#[derive(Debug)]
+struct Bucket {
+    earliest_ms: u32,
+    timers: Vec<Far>,
 }
 
 impl Wheel {
@@ -49,7 +56,9 @@ impl Wheel {
             return;
         }
         let offset_ms = u32::try_from(fire_at.as_ms().rem_euclid(HOUR_MS)).expect("INVARIANT: an hour's ms fit u32");
-        self.far.entry(hour).or_default().push(Far { offset_ms, slot, seq });
+        let bucket = self.far.entry(hour).or_insert_with(|| Bucket { earliest_ms: offset_ms, timers: Vec::new() });
+        bucket.earliest_ms = bucket.earliest_ms.min(offset_ms);
+        bucket.timers.push(Far { offset_ms, slot, seq });
     }
 
     /// The next timer with `fire_at` ≤ `now`, in order.
@@ -67,8 +76,7 @@ impl Wheel {
             return Some(due.fire_at);
         }
         let (hour, bucket) = self.far.first_key_value()?;
-        let first = bucket.iter().map(|far| far.offset_ms).min()?;
-        Some(Timestamp::from_ms(hour * HOUR_MS + i64::from(first)))
+        Some(Timestamp::from_ms(hour * HOUR_MS + i64::from(bucket.earliest_ms)))
     }
 
     fn draw_near(&mut self, now: Timestamp) {
@@ -78,7 +86,7 @@ impl Wheel {
         }
         self.near_until = until;
         while let Some(bucket) = self.far.first_entry().filter(|bucket| *bucket.key() < until) {
-            let (hour, timers) = bucket.remove_entry();
+            let (hour, Bucket { timers, .. }) = bucket.remove_entry();
             self.near.extend(timers.into_iter().map(|Far { offset_ms, slot, seq }| {
                 let fire_at = Timestamp::from_ms(hour * HOUR_MS + i64::from(offset_ms));
                 Reverse(Due { fire_at, seq, slot })

@@ -43,6 +43,10 @@ pub trait Storage: Send {
 
     /// The host's now (O2).
     fn now(&mut self) -> Timestamp;
+
+    /// Called once on a thread whose work can wait for that of the others, before it begins: the host may let it go
+    /// behind them.
+    fn enter_background() {}
 }
 
 pub struct Opened<L, S> {
@@ -249,6 +253,7 @@ impl<St: Storage, Sk: Sink> Worker<St, Sk> {
         let state = Arc::clone(&group.state);
         std::thread::scope(|scope| {
             let spawned = std::thread::Builder::new().name("checkpoint".into()).spawn_scoped(scope, move || {
+                St::enter_background();
                 for cut in to_write {
                     let result = cut.write(state.as_ref()).map_err(|error| chain(&error));
                     if written.send(result).is_err() {

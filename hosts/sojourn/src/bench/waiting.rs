@@ -146,10 +146,11 @@ fn publish(handle: &Handle) -> Result<CatalogVersion, String> {
     if handle.submit(Input::Control { request, ticket }).is_err() {
         return Err("the worker takes nothing".to_owned());
     }
-    match answer.recv().map_err(|error| error.to_string())? {
-        Answer::Applied { version, .. } => Ok(version),
-        other => Err(format!("the documents were not applied: {other:?}")),
-    }
+    let answer = answer.recv().map_err(|error| error.to_string())?;
+    let Answer::Applied { version, .. } = answer else {
+        return Err(format!("the documents were not applied: {answer:?}"));
+    };
+    Ok(version)
 }
 
 fn fill(
@@ -229,6 +230,10 @@ impl Storage for OwnClock {
 
     fn now(&mut self) -> Timestamp {
         Timestamp::from_ms(self.now_ms.load(Ordering::Relaxed))
+    }
+
+    fn enter_background() {
+        DiskStorage::enter_background();
     }
 }
 

@@ -9,7 +9,7 @@
 //! load goes through sockets.
 
 use super::client::Connection;
-use super::measure::{Latencies, disk_bytes, mib, resident_bytes};
+use super::measure::{Latencies, cpu_time, disk_bytes, mib, resident_bytes};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::serve;
@@ -430,13 +430,19 @@ async fn measure(arguments: &Arguments, server: &Server, data: &Path) -> Result<
     let mut phase_of = async |name: &str, phase: Phase| -> Result<f64, String> {
         let opened_before = people.opened.load(Ordering::Relaxed);
         let _of_before = people.take_to_hand_off();
+        let cpu_before = cpu_time();
         let mut outcome = play(phase, &people, address).await?;
+        if outcome.items == 0 {
+            return Err(format!("{name}: everyone has signed up already; more --profiles or fewer --seconds"));
+        }
+        let cpu_us = (cpu_time() - cpu_before).as_secs_f64() * 1e6;
         let opened = (people.opened.load(Ordering::Relaxed) - opened_before) as f64 / outcome.took.as_secs_f64();
         println!(
-            "{name:<20}{:.0} events/s ({:.0} journeys/s) and {opened:.0} opens/s; turned away {}",
+            "{name:<20}{:.0} events/s ({:.0} journeys/s) and {opened:.0} opens/s; turned away {}; {:.1} µs of CPU an event",
             outcome.per_second(),
             outcome.per_second() / 2.0,
-            outcome.turned_away
+            outcome.turned_away,
+            cpu_us / outcome.items as f64
         );
         println!("  acknowledged      {}", outcome.acknowledged.summary());
         println!("  first mail        {}", people.take_to_hand_off().summary());
@@ -503,5 +509,9 @@ async fn balance(people: &People, items: u64, admin: &mut Connection) -> Result<
         && second + opened >= pro
         && second <= pro
         && doubled == 0;
-    if is_balanced { Ok(println!("the books balance")) } else { Err("the books do not balance".to_owned()) }
+    if !is_balanced {
+        return Err("the books do not balance".to_owned());
+    }
+    println!("the books balance");
+    Ok(())
 }
