@@ -46,6 +46,22 @@ impl fmt::Debug for Secret {
     }
 }
 
+/// Reads a list of secrets, or one text with commas between them, as an environment variable has it.
+pub(crate) fn secrets<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Secret>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "expected a list of secrets, or one text with commas between them")]
+    enum Written {
+        Text(String),
+        List(Vec<Secret>),
+    }
+    Ok(match Written::deserialize(deserializer)? {
+        Written::Text(text) => {
+            text.split(',').map(str::trim).filter(|text| !text.is_empty()).map(Secret::new).collect()
+        }
+        Written::List(secrets) => secrets,
+    })
+}
+
 /// Reads a time-out such as `"30 s"`: a whole number and one of `ms`, `s`, `min`, `h`; more than zero.
 pub(crate) fn timeout<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     let text = String::deserialize(deserializer)?;
@@ -85,6 +101,17 @@ mod tests {
         for text in ["", "30", "s", "0 s", "-1 s", "1.5 s", "30 S", "30 s s", "99999999999999999999 s"] {
             assert_eq!(parse_timeout(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn secrets_are_a_list_or_one_text_as_the_environment_has_it() {
+        let read = |text: &str| toml::from_str::<Config>(&format!("[webhook]\nsecrets = {text}"));
+        let two = vec![Secret::new("whsec_a"), Secret::new("whsec_b")];
+        for text in ["[\"whsec_a\", \"whsec_b\"]", "\"whsec_a,whsec_b\"", "\" whsec_a , whsec_b,\""] {
+            assert_eq!(read(text).unwrap().webhook.unwrap().secrets, two, "{text}");
+        }
+        let error = read("7").unwrap_err().to_string();
+        assert!(error.contains("expected a list of secrets"), "{error}");
     }
 
     #[test]

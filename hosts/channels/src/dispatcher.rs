@@ -13,6 +13,7 @@ use model::{EffectId, ProfileId, Text};
 use ports::channel::{Channel, HandOff};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
 
@@ -62,6 +63,7 @@ struct Lane {
     sender: Sender,
     configured: Configured,
     permits: Arc<Semaphore>,
+    permits_max: usize,
     circuits: Mutex<Circuits>,
 }
 
@@ -147,8 +149,27 @@ impl Channels {
 
     /// Waits until every hand-off is settled and reported: before a clean stop, so that nothing is left `unknown`.
     pub async fn idle(&self) {
+        self.down_to(|| 0).await;
+    }
+
+    /// As [`idle`](Self::idle), but at most for `patience`. Then hand-offs that were not begun are put back, and how
+    /// many still wait for the other side's answer is said: those the next start shows as `unknown`.
+    pub async fn drain(&self, patience: Duration) -> usize {
+        if tokio::time::timeout(patience, self.idle()).await.is_ok() {
+            return 0;
+        }
+        self.shared.lanes.values().for_each(|lane| lane.permits.close());
+        let begun = || self.shared.lanes.values().map(|lane| lane.begun()).sum();
+        // Nobody outside is waited for any more, only our own threads.
+        if tokio::time::timeout(Duration::from_secs(1), self.down_to(begun)).await.is_err() {
+            tracing::warn!("some hand-offs could not be put back; the next start shows them as unknown");
+        }
+        *self.shared.in_flight.borrow()
+    }
+
+    async fn down_to(&self, left: impl Fn() -> usize) {
         let mut in_flight = self.shared.in_flight.subscribe();
-        in_flight.wait_for(|count| *count == 0).await.expect("INVARIANT: the sender lives as long as self");
+        in_flight.wait_for(|count| *count <= left()).await.expect("INVARIANT: the sender lives as long as self");
     }
 }
 
@@ -185,12 +206,16 @@ impl Lane {
             sender,
             configured,
             permits: Arc::new(Semaphore::new(permits)),
+            permits_max: permits,
             circuits: Mutex::new(Circuits::default()),
         })
     }
 
     async fn run(self: Arc<Self>, hand_off: HandOff, mut debt: Debt) {
-        let permit = self.permits.acquire().await.expect("INVARIANT: the semaphore is never closed");
+        let Ok(permit) = self.permits.acquire().await else {
+            debt.pay(Settlement::Deferred { reason: "the server was stopped first".into(), retry_after_ms: None });
+            return;
+        };
         let started = tokio::time::Instant::now();
         debt.state = DebtState::Tried;
         let settlement = self.attempt(&hand_off).await;
@@ -198,6 +223,11 @@ impl Lane {
         let (channel, effect, took) = (self.name, hand_off.effect, started.elapsed());
         HandedOff { channel, effect, settlement: &settlement, took }.emit();
         debt.pay(settlement);
+    }
+
+    /// Hand-offs that the other side may have heard of.
+    fn begun(&self) -> usize {
+        self.permits_max - self.permits.available_permits()
     }
 
     async fn attempt(&self, hand_off: &HandOff) -> Settlement {

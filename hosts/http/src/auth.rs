@@ -12,6 +12,7 @@ use base64::Engine;
 use engine::command::KeyScope;
 use engine::control::Control;
 use model::Text;
+use processor::Status;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -80,6 +81,10 @@ impl Shared {
     /// Whose key it is.
     pub(crate) fn caller(&self, secret: Option<&str>, peer: Option<SocketAddr>) -> Result<Caller, Problem> {
         let refuse = |detail: &str| Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", detail);
+        // Until the log is read nobody's key is known, and no catalog that events could be checked against.
+        if let Status::Starting = **self.status.load() {
+            return Err(Problem::unavailable("starting: the log is being read; the same request may be sent again"));
+        }
         let Some(secret) = secret else {
             return Err(refuse("a key is needed: `Authorization: Bearer KEY`; `sojourn keys create` makes one"));
         };

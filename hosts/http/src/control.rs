@@ -193,7 +193,10 @@ pub async fn create_key(
 }
 
 /// A new key and its secret.
-pub(crate) fn new_key(name: &str, scope: KeyScope, now: model::Timestamp) -> Result<(String, ApiKey), Problem> {
+///
+/// # Errors
+/// When the machine gives no random bytes.
+pub fn new_key(name: &str, scope: KeyScope, now: model::Timestamp) -> Result<(String, ApiKey), Problem> {
     let mut bytes = [0; 40];
     getrandom::fill(&mut bytes).map_err(Problem::internal)?;
     let secret = format!("sj_{}", base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(&bytes[..32]));

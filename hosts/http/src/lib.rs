@@ -21,6 +21,7 @@ mod tracking;
 mod views;
 
 pub use auth::{KeyRing, hash_secret};
+pub use control::new_key;
 pub use shared::{Mailbox, Shared, Storage};
 
 use axum::Router;

@@ -6,9 +6,10 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use metrics::{counter, gauge};
-use processor::{Running, Status};
+use processor::{Recovered, Running, Status};
 use serde_json::{Value, json};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Whether the process answers
 #[utoipa::path(get, path = "/healthz", tag = "operation", responses((status = 200)))]
@@ -45,10 +46,19 @@ pub async fn readyz(State(shared): State<Arc<Shared>>) -> Response {
 /// Numbers for Prometheus
 #[utoipa::path(get, path = "/metrics", tag = "operation", responses((status = 200, content_type = "text/plain")))]
 pub async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
+    if let Some(recovered) = shared.recovered.load().as_deref() {
+        metrics::with_local_recorder(&shared.recorder, || record_recovery(recovered));
+    }
     if let Status::Running(running) = shared.status.load().as_ref() {
         metrics::with_local_recorder(&shared.recorder, || record(running));
     }
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], shared.recorder.handle().render()).into_response()
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a gauge is a float; these are far below 2^53")]
+fn record_recovery((recovered, took): &(Recovered, Duration)) {
+    gauge!("sojourn_recovery_records_replayed").set(recovered.records_replayed as f64);
+    gauge!("sojourn_recovery_seconds").set(took.as_secs_f64());
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a gauge is a float; these are far below 2^53")]

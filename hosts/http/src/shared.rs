@@ -10,7 +10,7 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusRecorder};
 use model::{Lsn, Timestamp};
 use ports::State;
 use ports::log::History;
-use processor::{Answer, Handle, Input, NotTaken, Reply, Status, TailItem};
+use processor::{Answer, Handle, Input, NotTaken, Recovered, Reply, Status, TailItem};
 use std::sync::Arc;
 use std::time::Duration;
 use template::tracking::Signer;
@@ -27,6 +27,8 @@ pub struct Shared {
     /// The store and the history, while they are open.
     pub storage: ArcSwapOption<Storage>,
     pub status: ArcSwap<Status>,
+    /// What the last opening found, and how long it took.
+    pub recovered: ArcSwapOption<(Recovered, Duration)>,
     /// What the last checkpoint holds, and when it was made.
     pub checkpointed: watch::Sender<(Lsn, Timestamp)>,
     pub tail: broadcast::Sender<Arc<TailItem>>,
@@ -64,6 +66,7 @@ impl Shared {
             keys: ArcSwap::from_pointee(KeyRing::default()),
             storage: ArcSwapOption::empty(),
             status: ArcSwap::from_pointee(Status::Starting),
+            recovered: ArcSwapOption::empty(),
             checkpointed: watch::Sender::new((Lsn(0), Timestamp::MIN)),
             tail: broadcast::Sender::new(1_024),
             mailbox,

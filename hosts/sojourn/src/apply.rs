@@ -42,11 +42,7 @@ pub struct Diff {
 /// What the server refused, or that it cannot be reached.
 pub fn apply(arguments: &Apply) -> Result<ExitCode, String> {
     let Apply { paths, server, dry_run } = arguments;
-    let loaded = Loaded::from(paths)?;
-    if !loaded.findings.is_empty() {
-        loaded.findings.iter().for_each(|finding| println!("{finding}"));
-        return Err("some files cannot be read; nothing was applied".to_owned());
-    }
+    let loaded = readable(paths, "nothing was applied")?;
     let texts: Vec<String> = loaded.documents.iter().map(model::Document::to_yaml).collect();
     let body = texts.join("---\n");
     let request = server.request(Method::POST, "/api/v1/documents?dry_run=true")?.body(body.clone());
@@ -77,6 +73,16 @@ pub fn apply(arguments: &Apply) -> Result<ExitCode, String> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// The documents of `paths`, all of them or none: one that cannot be read is not one that is missing.
+fn readable(paths: &[PathBuf], so: &str) -> Result<Loaded, String> {
+    let loaded = Loaded::from(paths)?;
+    if loaded.findings.is_empty() {
+        return Ok(loaded);
+    }
+    loaded.findings.iter().for_each(|finding| println!("{finding}"));
+    Err(format!("some files cannot be read; {so}"))
+}
+
 fn exported(server: &Server) -> Result<String, String> {
     let request = server.request(Method::GET, "/api/v1/documents")?.header("accept", "application/yaml");
     server.send(request)?.text().map_err(|error| error.to_string())
@@ -94,8 +100,12 @@ pub fn export(arguments: &Export) -> Result<ExitCode, String> {
 /// # Errors
 /// That the server cannot be reached, or a file not read.
 pub fn diff(arguments: &Diff) -> Result<ExitCode, String> {
-    let ours = by_id(Loaded::from(&arguments.paths)?.documents);
-    let theirs = by_id(read_documents(&exported(&arguments.server)?).documents);
+    let ours = by_id(readable(&arguments.paths, "nothing was compared")?.documents);
+    let held = read_documents(&exported(&arguments.server)?);
+    if let Some(finding) = held.findings.first() {
+        return Err(format!("the server has a document that this program cannot read; is it newer? {finding}"));
+    }
+    let theirs = by_id(held.documents);
     let mut differences = 0;
     for (id, text) in &ours {
         match theirs.get(id) {
@@ -115,7 +125,7 @@ pub fn diff(arguments: &Diff) -> Result<ExitCode, String> {
         differences += 1;
         println!("only on the server: {id}");
     }
-    println!("{differences} difference(s)");
+    println!("{differences} difference{}", if differences == 1 { "" } else { "s" });
     Ok(if differences == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

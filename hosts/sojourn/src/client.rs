@@ -7,10 +7,10 @@ use std::time::Duration;
 #[derive(clap::Args, Clone)]
 pub struct Server {
     /// The server's address.
-    #[arg(long, default_value = "http://127.0.0.1:8080", env = "SOJOURN_SERVER")]
+    #[arg(long, global = true, default_value = "http://127.0.0.1:8080", env = "SOJOURN_SERVER")]
     pub server: String,
     /// An admin key.
-    #[arg(long, default_value = "dev-admin", env = "SOJOURN_KEY", hide_env_values = true)]
+    #[arg(long, global = true, default_value = "dev-admin", env = "SOJOURN_KEY", hide_env_values = true)]
     pub key: String,
 }
 

@@ -1,7 +1,8 @@
 //! The host's now (O2): the wall clock at start plus the monotonic clock that counts suspension.
 //!
 //! A wall clock that was set while we run does not make timers fire early or twice. A small difference is slewed, a
-//! large one is told as an error and slewed all the same, never jumped. A restart adopts the wall clock.
+//! large one is told as an error and slewed all the same, never jumped. A restart adopts the wall clock, but not below
+//! the log's last stamp: it runs on from there, or no timer would fire until the wall clock has caught up.
 
 use model::Timestamp;
 use rustix::time::{ClockId, clock_gettime};
@@ -34,12 +35,35 @@ fn boot_ms() -> i64 {
 
 impl Clock {
     pub fn start() -> Self {
-        let boot_ms = boot_ms();
+        Clock::at_start(wall_ms(), boot_ms())
+    }
+
+    fn at_start(wall_ms: i64, boot_ms: i64) -> Self {
         Clock {
-            offset_ms: wall_ms() - boot_ms,
+            offset_ms: wall_ms - boot_ms,
             slewed_us: AtomicI64::new(0),
             looked_at_ms: AtomicI64::new(boot_ms),
             told: AtomicI64::new(0),
+        }
+    }
+
+    /// Goes on from `stamp` if it is ahead of now, and from there slowly to the wall clock.
+    pub fn not_before(&self, stamp: Timestamp) {
+        self.slew_to(stamp, self.now());
+    }
+
+    fn slew_to(&self, stamp: Timestamp, now: Timestamp) {
+        let behind_ms = stamp.as_ms().saturating_sub(now.as_ms());
+        if behind_ms <= 0 {
+            return;
+        }
+        self.slewed_us.fetch_add(behind_ms.saturating_mul(1000), Ordering::Relaxed);
+        if behind_ms >= LARGE_MS && self.told.swap(1, Ordering::Relaxed) == 0 {
+            tracing::error!(
+                behind_ms,
+                "the wall clock is behind the log's last record; timers go on from that record, \
+                and follow the wall clock slowly: set it right"
+            );
         }
     }
 
@@ -71,13 +95,30 @@ mod tests {
     use super::*;
 
     #[test]
+    fn t43_a_wall_clock_behind_the_log_stops_no_timer() {
+        let clock = Clock::at_start(1_000_000, 0);
+        clock.slew_to(Timestamp::from_ms(900_000), Timestamp::from_ms(1_000_000));
+        assert_eq!(clock.at(1_000_000, 0).as_ms(), 1_000_000, "what is behind us changes nothing");
+        // The log was written while the wall clock was an hour ahead.
+        clock.slew_to(Timestamp::from_ms(4_600_000), Timestamp::from_ms(1_000_000));
+        let mut before = clock.at(1_000_000, 0).as_ms();
+        assert_eq!(before, 4_600_000);
+        for second in 1..=100 {
+            let now = clock.at(1_000_000 + second * 1000, second * 1000).as_ms();
+            let gone = now - before;
+            assert!((990..=1000).contains(&gone), "time goes on, a little slower: {gone} ms in a second");
+            before = now;
+        }
+        assert!(before < 4_600_000 + 100_000, "slower");
+        // And arrives where the wall is.
+        let months_ms = 90 * 24 * 3_600_000;
+        clock.at(1_000_000 + months_ms, months_ms);
+        assert_eq!(clock.at(1_000_000 + months_ms, months_ms).as_ms(), 1_000_000 + months_ms);
+    }
+
+    #[test]
     fn t43_a_clock_that_jumps_is_followed_slowly_and_never_backwards() {
-        let clock = Clock {
-            offset_ms: 1_000_000,
-            slewed_us: AtomicI64::new(0),
-            looked_at_ms: AtomicI64::new(0),
-            told: AtomicI64::new(0),
-        };
+        let clock = Clock::at_start(1_000_000, 0);
         let at = |boot_ms, jump_ms| clock.at(1_000_000 + boot_ms + jump_ms, boot_ms).as_ms() - 1_000_000;
         assert_eq!(at(1000, 0), 1000);
         // An hour ahead: nothing jumps, a thousandth or so is gained.

@@ -50,19 +50,24 @@ enum Command {
     )]
     Apply(apply::Apply),
     /// Print all documents of a server as YAML; applying them again changes nothing.
+    #[command(after_help = "Examples:\n  sojourn export > documents.yaml\n  sojourn export --server \
+                            https://sojourn.example --key $KEY | grep name:")]
     Export(apply::Export),
-    /// Show how files differ from what a server has.
+    /// Show how files differ from what a server has; exit code 1 if they do.
+    #[command(after_help = "Examples:\n  sojourn diff examples\n  sojourn diff journeys/ --server \
+                            https://sojourn.example --key $KEY")]
     Diff(apply::Diff),
     /// Check documents without a server.
-    #[command(after_help = "Example: sojourn check examples")]
+    #[command(after_help = "Examples:\n  sojourn check examples\n  sojourn check journeys/welcome.yaml triggers/")]
     Check(check::Arguments),
     /// Run journey tests without a server, with a virtual clock.
-    #[command(after_help = "Example: sojourn test examples")]
+    #[command(after_help = "Examples:\n  sojourn test examples\n  sojourn test examples/welcome --trace")]
     Test(check::TestArguments),
     /// Watch events as they come, with what they did.
+    #[command(after_help = "Examples:\n  sojourn tail\n  sojourn tail --trigger abandoned_cart")]
     Tail(watch::Tail),
     /// Say why a profile is in a journey, or why not.
-    #[command(after_help = "Example: sojourn explain --profile user_id:42 --journey abandoned_cart")]
+    #[command(after_help = "Examples:\n  sojourn explain --profile user_id:42 --journey abandoned_cart")]
     Explain(watch::Explain),
     /// Measure what this machine can do, and balance the books.
     #[command(

@@ -16,8 +16,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
+use tokio::sync::oneshot;
 
 #[derive(clap::Args, Clone)]
 pub struct Arguments {
@@ -39,35 +40,95 @@ pub struct Arguments {
     pub accept_rules_change: bool,
 }
 
+/// How long requests under way have to end once the server was told to stop; live tails never end by themselves.
+const REQUESTS_END_WITHIN: Duration = Duration::from_secs(5);
+/// How often a start that takes long says so.
+const PROGRESS_EVERY: Duration = Duration::from_secs(2);
+
 /// # Errors
-/// One sentence: why it could not start.
+/// One sentence: why it could not start, or why it ended.
 pub fn run(arguments: &Arguments) -> Result<ExitCode, String> {
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
+    // The store tells its own housekeeping at INFO.
+    let usual = "info,fjall=warn,lsm_tree=warn";
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| usual.into());
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let config = config::read(arguments.config.as_deref())?;
     let _data = DataDir::open(&arguments.data)?;
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| error.to_string())?;
-    runtime.block_on(serve(arguments, config))
+    let result = runtime.block_on(serve(arguments, config));
+    // Whatever still runs, such as a live tail, is not waited for.
+    runtime.shutdown_background();
+    result
 }
 
 async fn serve(arguments: &Arguments, config: Config) -> Result<ExitCode, String> {
     let (listener, address) = listen(arguments.listen).await?;
-    let clock = Arc::new(Clock::start());
-    let running = start(arguments, config, address, &clock)?;
-    let shared = Arc::clone(&running.shared);
+    if config.server.public_url.is_none() && address.ip().is_unspecified() {
+        tracing::warn!(%address, "links in mails will lead nowhere: set [server] public_url to where readers reach us");
+    }
+    let drain = config.server.drain;
+    let Launched { running, opened, mut ended } = launch(arguments, config, address, &Arc::new(Clock::start()))?;
+    // Health is answered from now on, while the log is still being read.
+    let told = Arc::new(tokio::sync::Notify::new());
+    let (stop, shared) = (Arc::clone(&told), Arc::clone(&running.shared));
+    let mut accepting = tokio::spawn(accept(listener, shared, async move { stop.notified().await }));
+    let mut terminated = std::pin::pin!(until_told());
+    tokio::select! {
+        result = with_progress(opened) => result?,
+        () = &mut terminated => {
+            tracing::info!("stopped before the log was read; the next start reads it again");
+            return Ok(ExitCode::SUCCESS);
+        }
+    }
     tracing::info!(%address, data = %arguments.data.display(), development = arguments.dev, "serving");
     tokio::select! {
-        result = accept(listener, shared, until_told()) => result?,
-        // Live tails never end by themselves.
-        () = async { until_told().await; tokio::time::sleep(Duration::from_secs(5)).await } => {}
+        () = &mut terminated => {}
+        why = &mut ended => return Err(ended_early(why)),
+        result = &mut accepting => return Err(listener_ended(result)),
     }
-    tracing::info!("shutting down: taking in what has come, then a checkpoint");
+    tracing::info!("shutting down: no new requests, no new claims; waiting for hand-offs under way");
+    told.notify_one();
+    let requests = tokio::time::timeout(REQUESTS_END_WITHIN, accepting);
+    let (_ended_or_not, left) = tokio::join!(requests, running.drain(drain));
+    if left > 0 {
+        tracing::warn!(left, "hand-offs that nobody answered in time; the next start shows them as unknown");
+    }
     running.shared.handle.shut_down();
-    let joined = tokio::task::spawn_blocking(move || running.worker.join()).await;
-    match joined {
-        Ok(Ok(())) => Ok(ExitCode::SUCCESS),
-        Ok(Err(_)) | Err(_) => Err("the worker ended in a panic; the log has everything".to_owned()),
+    match ended.await {
+        Ok(Ok(())) => {
+            tracing::info!("stopped");
+            Ok(ExitCode::SUCCESS)
+        }
+        why => Err(ended_early(why)),
+    }
+}
+
+/// Waits for the first opening; one that takes long says so.
+async fn with_progress(mut opened: oneshot::Receiver<Result<(), String>>) -> Result<(), String> {
+    let began = Instant::now();
+    loop {
+        match tokio::time::timeout(PROGRESS_EVERY, &mut opened).await {
+            Ok(result) => return result.map_err(|_| "the worker ended before it had started".to_owned())?,
+            Err(_) => tracing::info!(seconds = began.elapsed().as_secs(), "opening: reading the log"),
+        }
+    }
+}
+
+fn ended_early(why: Result<Result<(), String>, oneshot::error::RecvError>) -> String {
+    let why = match why {
+        Ok(Ok(())) => "nobody told it to".to_owned(),
+        Ok(Err(why)) => why,
+        Err(_) => "it said nothing".to_owned(),
+    };
+    format!("the thread of the partitions ended ({why}); the log has everything, start again")
+}
+
+fn listener_ended(result: Result<Result<(), String>, tokio::task::JoinError>) -> String {
+    match result {
+        Ok(Ok(())) => "the listener ended by itself".to_owned(),
+        Ok(Err(why)) => why,
+        Err(panic) => format!("the listener ended: {panic}"),
     }
 }
 
@@ -124,9 +185,37 @@ pub struct Running {
     /// What development captures; None without `--dev`.
     pub mailbox: Option<Arc<Mailbox>>,
     pub worker: std::thread::JoinHandle<()>,
+    channels: Channels,
 }
 
-/// Starts worker and channels.
+/// A system that is being opened.
+struct Launched {
+    running: Running,
+    /// How the first opening went.
+    opened: oneshot::Receiver<Result<(), String>>,
+    /// How the worker's thread ended.
+    ended: Ended,
+}
+
+/// How a thread ended: by itself, or with a reason.
+type Ended = oneshot::Receiver<Result<(), String>>;
+
+impl Running {
+    /// Claims no more and waits for the hand-offs under way, at most for `patience`; answers how many nobody answered.
+    async fn drain(&self, patience: Duration) -> usize {
+        let (told, drained) = oneshot::channel();
+        // The receiver is there until this function ends.
+        self.shared.handle.drain(move || {
+            let _gone = told.send(());
+        });
+        let began = Instant::now();
+        // An error is a worker that has ended, which hands off nothing.
+        let _ended = tokio::time::timeout(patience, drained).await;
+        self.channels.drain(patience.saturating_sub(began.elapsed())).await
+    }
+}
+
+/// Starts worker and channels, and waits until they are open.
 ///
 /// # Errors
 /// One sentence: what cannot be opened.
@@ -136,7 +225,15 @@ pub fn start(
     address: SocketAddr,
     clock: &Arc<Clock>,
 ) -> Result<Running, String> {
-    let public_url = config.server.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
+    let Launched { running, opened, .. } = launch(arguments, config, address, clock)?;
+    opened.blocking_recv().map_err(|_| "the worker ended before it had started".to_owned())??;
+    Ok(running)
+}
+
+/// Starts worker and channels.
+fn launch(arguments: &Arguments, config: Config, address: SocketAddr, clock: &Arc<Clock>) -> Result<Launched, String> {
+    let public_url = config.server.public_url.as_ref().map(|url| url.as_str().to_owned());
+    let public_url = public_url.unwrap_or_else(|| format!("http://{address}"));
     let now_of = |clock: &Arc<Clock>| {
         let clock = Arc::clone(clock);
         Box::new(move || clock.now()) as Box<dyn Fn() -> Timestamp + Send + Sync>
@@ -160,26 +257,41 @@ pub fn start(
         ..Options::default()
     };
     let storage = DiskStorage::new(arguments.data.clone(), config.storage.clone(), public_url, Arc::clone(clock));
-    let sink = HostSink { shared: Arc::clone(&shared_cell), readers: storage.readers(), channels };
+    let sink = HostSink { shared: Arc::clone(&shared_cell), readers: storage.readers(), channels: channels.clone() };
     let (worker, handle) = Worker::new(storage, sink, options);
     let captured = mailbox.clone().map(|mailbox| Arc::new(CapturedMail(mailbox)) as Arc<dyn http_api::Mailbox>);
     let shared = Arc::new(Shared::new(handle, captured, arguments.dev, now_of(clock)));
     if shared_cell.set(Arc::clone(&shared)).is_err() {
         return Err("the system was started twice".to_owned());
     }
-    let (started, opened) = std::sync::mpsc::channel();
-    let spawned = std::thread::Builder::new().name("partitions".into()).spawn(move || {
+    let (started, opened) = oneshot::channel();
+    let (worker, ended) = watched("partitions", move || {
         // The mail pool, which the sink owns, needs a runtime also when it is dropped.
         let _in_runtime = runtime.enter();
         worker.run(|result| {
             if started.send(result).is_err() {
-                tracing::error!("nobody waits for the start any more");
+                tracing::debug!("nobody waits for the start any more");
             }
         });
+    })?;
+    Ok(Launched { running: Running { shared, mailbox, worker, channels }, opened, ended })
+}
+
+/// A thread whose end somebody hears of, also when it is a panic.
+fn watched(name: &str, run: impl FnOnce() + Send + 'static) -> Result<(std::thread::JoinHandle<()>, Ended), String> {
+    let (ended, end) = oneshot::channel();
+    let spawned = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run));
+        let why = |panic: Box<dyn std::any::Any + Send>| {
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+            format!("a panic: {}", text.unwrap_or("without a message"))
+        };
+        if ended.send(result.map_err(why)).is_err() {
+            tracing::debug!("nobody waits for the end any more");
+        }
     });
-    let worker = spawned.map_err(|error| format!("no thread for the partitions: {error}"))?;
-    opened.recv().map_err(|_| "the worker ended before it had started".to_owned())??;
-    Ok(Running { shared, mailbox, worker })
+    Ok((spawned.map_err(|error| format!("no thread for {name}: {error}"))?, end))
 }
 
 fn policies(channels: &Channels) -> BTreeMap<Text, ChannelPolicy> {
@@ -254,6 +366,7 @@ impl Sink for HostSink {
         let Recovered { checkpointed, records_replayed, profiles_scanned, timers, sends_unsettled } = recovered;
         tracing::info!(%checkpointed, records_replayed, profiles_scanned, timers, sends_unsettled,
             took_ms = took.as_millis(), "opened");
+        self.with(|shared| shared.recovered.store(Some(Arc::new((recovered.clone(), took)))));
         let readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner).clone();
         self.with(|shared| {
             let storage = readers.map(|Readers { state, history, signer }| {
@@ -261,5 +374,28 @@ impl Sink for HostSink {
             });
             shared.storage.store(storage);
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_that_panics_is_heard_of() {
+        let (thread, ended) = watched("doomed", || panic!("INVARIANT: broken on purpose")).unwrap();
+        let why = ended_early(ended.blocking_recv());
+        assert_eq!(
+            why,
+            "the thread of the partitions ended (a panic: INVARIANT: broken on purpose); the log has everything, start \
+             again"
+        );
+        thread.join().unwrap();
+    }
+
+    #[test]
+    fn a_thread_that_ends_without_being_told_is_heard_of() {
+        let (_thread, ended) = watched("idle", || {}).unwrap();
+        assert!(ended_early(ended.blocking_recv()).contains("nobody told it to"));
     }
 }

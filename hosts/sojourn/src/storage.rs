@@ -1,16 +1,18 @@
 //! The data directory: what a worker opens, and who may open it.
 
 use crate::clock::Clock;
-use crate::config;
+use crate::config::{self, Bytes};
 use log_file::{LogFile, LogReader, Options};
 use model::Timestamp;
+use ports::Log;
 use processor::{Opened, Storage};
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, flock, statvfs};
+use rustix::io::Errno;
 use state_fjall::StateFjall;
 use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 use template::tracking::Signer;
 
 /// One process at a time has a data directory.
@@ -20,19 +22,86 @@ pub struct DataDir {
 }
 
 impl DataDir {
+    /// Makes it if it is not there.
+    ///
     /// # Errors
     /// One sentence: it cannot be made, read or locked.
     pub fn open(path: &Path) -> Result<Self, String> {
-        let failed =
-            |what: &str, error: &dyn std::fmt::Display| format!("data directory {}: {what}: {error}", path.display());
-        fs::create_dir_all(path).map_err(|error| failed("it cannot be made", &error))?;
-        let lock_path = path.join("lock");
-        let opened = OpenOptions::new().create(true).truncate(false).write(true).open(lock_path);
-        let lock = opened.map_err(|error| failed("it cannot be written", &error))?;
-        flock(&lock, FlockOperation::NonBlockingLockExclusive)
-            .map_err(|_| format!("data directory {}: another process uses it; stop that one first", path.display()))?;
-        Ok(DataDir { _lock: lock })
+        make_private(path).map_err(|error| unusable(path, "it cannot be made", &error))?;
+        Self::lock(path)
     }
+
+    /// # Errors
+    /// As [`open`](Self::open), and that it is not there.
+    pub fn open_existing(path: &Path) -> Result<Self, String> {
+        if !path.join("lock").exists() {
+            return Err(format!("{} is no data directory; `sojourn serve --data` makes one", path.display()));
+        }
+        Self::lock(path)
+    }
+
+    fn lock(path: &Path) -> Result<Self, String> {
+        let opened = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path.join("lock"));
+        let lock = opened.map_err(|error| unusable(path, "it cannot be written", &error))?;
+        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(DataDir { _lock: lock }),
+            Err(Errno::WOULDBLOCK) => {
+                Err(format!("data directory {}: another process uses it; stop that one first", path.display()))
+            }
+            Err(error) => Err(unusable(path, "it cannot be locked", &error)),
+        }
+    }
+}
+
+/// Makes a folder that only its owner may enter: what people did and their addresses lie in it.
+fn make_private(path: &Path) -> std::io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+fn unusable(path: &Path, what: &str, error: &dyn std::fmt::Display) -> String {
+    format!("data directory {}: {what}: {error}", path.display())
+}
+
+/// Free bytes on the disk of `path`.
+///
+/// # Errors
+/// When the disk does not say.
+pub fn free_bytes(path: &Path) -> Result<Bytes, String> {
+    let status = statvfs(path).map_err(|error| unusable(path, "its disk cannot be asked", &error))?;
+    Ok(Bytes(status.f_bavail.saturating_mul(status.f_frsize)))
+}
+
+/// The log as the configuration wants it.
+///
+/// # Errors
+/// One sentence for the operator.
+pub fn open_log(data: &Path, config: &config::Storage) -> Result<LogFile, String> {
+    let mut options = Options::at(data);
+    options.reserve_bytes = config.reserve.0;
+    options.retention.bytes = config.history_bytes.0;
+    options.retention.age = config.history_age;
+    let (log, report) = LogFile::open(options).map_err(|error| told(&error))?;
+    if let Some(torn) = &report.torn {
+        let segment = torn.segment.display();
+        tracing::warn!(%segment, at_byte = torn.at_byte, bytes = torn.bytes, what = torn.what,
+            "the end of the log was cut: a write that nobody was told is stored");
+    }
+    Ok(log)
+}
+
+/// The store beside the log. Opened on a thread in the background: those that the store starts inherit that.
+///
+/// # Errors
+/// One sentence for the operator.
+pub fn open_state(data: &Path) -> Result<StateFjall, String> {
+    let path = data.join("state");
+    make_private(&path).map_err(|error| unusable(&path, "it cannot be made", &error))?;
+    let opened = std::thread::spawn(move || {
+        DiskStorage::enter_background();
+        StateFjall::open(&path, &state_fjall::Options::default())
+    });
+    let opened = opened.join().map_err(|_| "opening the store ended in a panic".to_owned())?;
+    opened.map_err(|error| told(&error))
 }
 
 /// What the API reads beside the worker; replaced whenever storage was opened anew.
@@ -69,17 +138,17 @@ impl Storage for DiskStorage {
     fn open(&mut self) -> Result<Opened<LogFile, StateFjall>, String> {
         // The store can be opened again only when nobody has it any more.
         *self.opened.lock().unwrap_or_else(PoisonError::into_inner) = None;
-        let mut options = Options::at(&self.data);
-        options.reserve_bytes = self.config.reserve_mib << 20;
-        options.retention.bytes = self.config.history_gib << 30;
-        options.retention.age = Duration::from_secs(self.config.history_days * 86_400);
-        let (log, report) = LogFile::open(options).map_err(|error| told(&error))?;
-        if let Some(torn) = &report.torn {
-            let segment = torn.segment.display();
-            tracing::warn!(%segment, at_byte = torn.at_byte, bytes = torn.bytes, what = torn.what,
-                "the end of the log was cut: a write that nobody was told is stored");
+        let (free, reserve) = (free_bytes(&self.data)?, self.config.reserve);
+        if free < reserve {
+            let data = self.data.display();
+            return Err(format!(
+                "data directory {data}: {free} are free and [storage] reserve wants {reserve}; make room, or lower it"
+            ));
         }
-        let state = Arc::new(self.open_state()?);
+        let log = open_log(&self.data, &self.config)?;
+        // O2: a restart adopts the wall clock, but not below what the log has seen.
+        self.clock.not_before(log.last_stamp());
+        let state = Arc::new(open_state(&self.data)?);
         let secret = log.installation_secret("sojourn identity hashes v1");
         let signer = Signer::new(log.installation_secret("sojourn signed links v1"), &self.public_url);
         let readers = Readers { state: Arc::clone(&state), history: log.reader(), signer: signer.clone() };
@@ -99,21 +168,8 @@ impl Storage for DiskStorage {
     }
 }
 
-impl DiskStorage {
-    /// Opened on a thread in the background: those that the store starts inherit that.
-    fn open_state(&self) -> Result<StateFjall, String> {
-        let folder = self.data.join("state");
-        let opened = std::thread::spawn(move || {
-            Self::enter_background();
-            StateFjall::open(&folder, &state_fjall::Options::default())
-        });
-        let opened = opened.join().map_err(|_| "opening the store ended in a panic".to_owned())?;
-        opened.map_err(|error| told(&error))
-    }
-}
-
 /// An error with its causes.
-fn told(error: &dyn std::error::Error) -> String {
+pub fn told(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(inner) = source {

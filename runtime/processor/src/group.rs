@@ -113,6 +113,7 @@ pub struct Group<L, S: ?Sized, T> {
     timers_held: bool,
     /// The partition whose timers went first in the last turn.
     timers_first: usize,
+    claims_held: bool,
 }
 
 /// Appended by the group on its own account.
@@ -179,6 +180,7 @@ impl<L: Log, S: State + ?Sized, T> Group<L, S, T> {
             tail_wanted: false,
             timers_held: false,
             timers_first: 0,
+            claims_held: false,
         }
     }
 
@@ -235,10 +237,16 @@ impl<L: Log, S: State + ?Sized, T> Group<L, S, T> {
         self.timers_held = held;
     }
 
+    /// Holds claims back: planned sends stay in the outbox, so that a stop leaves none half way.
+    pub fn hold_claims(&mut self, held: bool) {
+        self.claims_held = held;
+    }
+
     /// Whether a turn without inputs at `now` would do something.
     pub fn has_work(&self, now: Timestamp) -> bool {
+        let has_claims = !self.claims_held && self.dispatcher.has_claims();
         let timer_is_due = !self.timers_held && self.next_timer_at().is_some_and(|at| at <= now);
-        !self.own.is_empty() || self.dispatcher.has_claims() || timer_is_due
+        !self.own.is_empty() || has_claims || timer_is_due
     }
 
     pub fn next_timer_at(&self) -> Option<Timestamp> {
@@ -393,6 +401,9 @@ impl<L: Log, S: State + ?Sized, T> Group<L, S, T> {
     }
 
     fn stage_claims(&mut self) -> Result<(), Error> {
+        if self.claims_held {
+            return Ok(());
+        }
         for claim in self.dispatcher.claims(self.options.claims_per_turn_max) {
             let Waiting { profile, effect } = claim.waiting;
             if let Some(slot) = self.slot_of(profile)? {

@@ -5,6 +5,7 @@ use crate::group::{Error, Group, Options, Own};
 use crate::input::Released;
 use crate::partition::Stopped;
 use engine::command::Command;
+use engine::control::Control;
 use engine::state::{OutboxKind, OutboxState};
 use engine::{Profile, RULES_VERSION};
 use model::journey::JourneyState;
@@ -76,18 +77,8 @@ impl<L: Log, S: State + ?Sized, T> Group<L, S, T> {
     }
 
     fn load_control(&mut self) -> Result<(), Error> {
-        let (mut history, mut keys, state) = (Vec::new(), Vec::new(), Arc::clone(&self.state));
-        state.scan(Keyspace::Control, rows::PUBLISH_PREFIX, None, &mut |_, value| {
-            history
-                .push(rows::decode_publish(value).map_err(|error| damaged_row(Keyspace::Control, "history", &error))?);
-            Ok(Scan::Continue)
-        })?;
-        state.scan(Keyspace::Control, rows::KEY_PREFIX, None, &mut |_, value| {
-            keys.push(rows::decode_key(value).map_err(|error| damaged_row(Keyspace::Control, "key", &error))?);
-            Ok(Scan::Continue)
-        })?;
-        self.control.history = history;
-        self.control.keys = keys.into_iter().map(|held| (held.key.id.clone(), held)).collect();
+        let state = Arc::clone(&self.state);
+        self.control = read_control(state.as_ref())?;
         self.compile_catalogs()?;
         for at in 0..self.partitions.len() {
             let Some(row) = state.get(Keyspace::Meta, &rows::partition_key(self.partitions[at].id))? else { continue };
@@ -108,7 +99,9 @@ impl<L: Log, S: State + ?Sized, T> Group<L, S, T> {
             entries.push(entry);
             Ok(())
         })?;
-        if rules_version != RULES_VERSION && !entries.is_empty() && !self.options.accept_rules_change {
+        // Control commands decide nothing about profiles: a key made offline is the same under any rules.
+        let ruled = |entry: &ports::Entry| entry.partition != PartitionId::CONTROL;
+        if rules_version != RULES_VERSION && entries.iter().any(ruled) && !self.options.accept_rules_change {
             return Err(Error::RulesChanged { found: rules_version, ours: RULES_VERSION });
         }
         let (last_traced, control_applied) = (self.log.last_traced(), self.checkpointed);
@@ -263,6 +256,35 @@ impl<L: Log, S: State + ?Sized, T> Group<L, S, T> {
         }
         Ok(())
     }
+}
+
+/// The control state of the last checkpoint.
+pub(crate) fn read_control<S: State + ?Sized>(state: &S) -> Result<Control, Error> {
+    let (mut history, mut keys) = (Vec::new(), Vec::new());
+    state.scan(Keyspace::Control, rows::PUBLISH_PREFIX, None, &mut |_, value| {
+        history.push(rows::decode_publish(value).map_err(|error| damaged_row(Keyspace::Control, "history", &error))?);
+        Ok(Scan::Continue)
+    })?;
+    state.scan(Keyspace::Control, rows::KEY_PREFIX, None, &mut |_, value| {
+        keys.push(rows::decode_key(value).map_err(|error| damaged_row(Keyspace::Control, "key", &error))?);
+        Ok(Scan::Continue)
+    })?;
+    let keys = keys.into_iter().map(|held| (held.key.id.clone(), held)).collect();
+    Ok(Control { history, keys })
+}
+
+/// The store has everything up to here.
+pub(crate) fn checkpointed<S: State + ?Sized>(state: &S) -> Result<Lsn, Error> {
+    let Some(row) = state.get(Keyspace::Meta, &rows::installation_key())? else { return Ok(Lsn(0)) };
+    let installation =
+        rows::decode_installation(&row).map_err(|error| damaged(Keyspace::Meta, "installation", &error))?;
+    let mut checkpointed = Lsn(0);
+    for id in (0..installation.partitions).map(PartitionId) {
+        let Some(row) = state.get(Keyspace::Meta, &rows::partition_key(id))? else { continue };
+        let row = rows::decode_partition(&row).map_err(|error| damaged(Keyspace::Meta, "partition", &error))?;
+        checkpointed = checkpointed.max(row.applied_lsn);
+    }
+    Ok(checkpointed)
 }
 
 fn damaged(keyspace: Keyspace, key: &str, error: &codec::Error) -> Error {

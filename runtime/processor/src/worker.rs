@@ -96,6 +96,8 @@ enum Message {
     Input(Input<Reply>),
     Watch(bool),
     Checkpoint,
+    /// Told when nothing more will be handed off.
+    Drain(Box<dyn FnOnce() + Send>),
     Shutdown,
 }
 
@@ -119,7 +121,7 @@ impl Handle {
     pub fn submit(&self, input: Input<Reply>) -> Result<(), NotTaken> {
         let taken = |message| match message {
             Message::Input(input) => input,
-            Message::Watch(_) | Message::Checkpoint | Message::Shutdown => {
+            Message::Watch(_) | Message::Checkpoint | Message::Drain(_) | Message::Shutdown => {
                 unreachable!("INVARIANT: what comes back is what was handed in")
             }
         };
@@ -146,6 +148,12 @@ impl Handle {
         self.tell(Message::Checkpoint);
     }
 
+    /// Before a stop: claims nothing more, so that no send is left half way. `drained` is called when all that was
+    /// claimed has been handed off; it still has to be settled.
+    pub fn drain(&self, drained: impl FnOnce() + Send + 'static) {
+        self.tell(Message::Drain(Box::new(drained)));
+    }
+
     /// Lets the worker take what is in its inbox, checkpoint and end.
     pub fn shut_down(&self) {
         self.tell(Message::Shutdown);
@@ -164,6 +172,7 @@ pub struct Worker<St: Storage, Sk: Sink> {
     options: Options,
     inbox: Receiver<Message>,
     watched: bool,
+    draining: bool,
 }
 
 type GroupOf<St> = Group<<St as Storage>::Log, <St as Storage>::State, Reply>;
@@ -177,7 +186,7 @@ enum Stop {
 impl<St: Storage, Sk: Sink> Worker<St, Sk> {
     pub fn new(storage: St, sink: Sk, options: Options) -> (Self, Handle) {
         let (sender, inbox) = bounded(INBOX_MAX);
-        (Worker { storage, sink, options, inbox, watched: false }, Handle { inbox: sender })
+        (Worker { storage, sink, options, inbox, watched: false, draining: false }, Handle { inbox: sender })
     }
 
     /// Runs until it is shut down. `started` is called once, with how the first opening went; after an error there the
@@ -216,6 +225,7 @@ impl<St: Storage, Sk: Sink> Worker<St, Sk> {
         let opened = Group::open(log, state, secret, signer, self.options.clone());
         let (mut group, recovered) = opened.map_err(|error: Error| chain(&error))?;
         group.watch(self.watched);
+        group.hold_claims(self.draining);
         self.sink.recovered(&recovered, began.elapsed());
         self.sink.catalog(group.catalog());
         self.sink.keys(group.control());
@@ -234,6 +244,10 @@ impl<St: Storage, Sk: Sink> Worker<St, Sk> {
                     Message::Input(input) => answer_unavailable(input, &why),
                     Message::Watch(wanted) => self.watched = wanted,
                     Message::Checkpoint => {}
+                    Message::Drain(drained) => {
+                        self.draining = true;
+                        drained();
+                    }
                     Message::Shutdown => return None,
                 }
             }
@@ -288,6 +302,7 @@ impl<St: Storage, Sk: Sink> Worker<St, Sk> {
                 group.finish_checkpoint();
                 self.sink.checkpointed(group.checkpointed(), group.now());
             }
+            group.hold_claims(self.draining);
             let now = self.storage.now();
             if !inputs.is_empty() || group.has_work(now) {
                 group.watch(self.watched);
@@ -296,6 +311,7 @@ impl<St: Storage, Sk: Sink> Worker<St, Sk> {
                     Err(failed) => return Stop::Failed(fail(failed)),
                 }
             }
+            wanted.drained.into_iter().for_each(|drained| drained());
             if wanted.checkpoint || Instant::now() >= checkpoint_at {
                 checkpoint_at = Instant::now() + CHECKPOINT_EVERY;
                 self.sink.status(running(group));
@@ -357,6 +373,10 @@ impl<St: Storage, Sk: Sink> Worker<St, Sk> {
             }
             Message::Watch(watched) => self.watched = watched,
             Message::Checkpoint => wanted.checkpoint = true,
+            Message::Drain(drained) => {
+                self.draining = true;
+                wanted.drained.push(drained);
+            }
             Message::Shutdown => wanted.shutdown = true,
         }
     }
@@ -416,6 +436,7 @@ struct Wanted {
     checkpoint: bool,
     shutdown: bool,
     checkpointed: Option<Result<(), String>>,
+    drained: Vec<Box<dyn FnOnce() + Send>>,
 }
 
 fn running<L: Log, S: State + ?Sized, T>(group: &Group<L, S, T>) -> Status {

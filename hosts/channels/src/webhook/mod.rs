@@ -7,7 +7,7 @@ mod guard;
 mod signature;
 
 use crate::Error;
-use crate::config::{Secret, timeout};
+use crate::config::{Secret, secrets, timeout};
 use crate::outcome::{Outcome, chain};
 use ports::channel::HandOff;
 use reqwest::Response;
@@ -21,7 +21,7 @@ use std::time::Duration;
 pub struct Config {
     /// What requests are signed with, each `whsec_` and base64. With several, every request carries a signature of
     /// each, so that receivers can go over from one to the next. Default: none, and requests are not signed.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "secrets")]
     pub secrets: Vec<Secret>,
     /// How long a receiver may take for its answer, connecting included. Default 20 s. Less calls slow receivers again
     /// that have done their work; more lets them hold up others.
