@@ -165,6 +165,18 @@ pub(crate) fn proves_durable(kind: Kind, bytes: &[u8], sequence: u64) -> bool {
     headers.any(|header| header.sequence > sequence && header.durable >= sequence)
 }
 
+/// What the frame takes at most, whether its bodies compress or not.
+pub(crate) fn bytes_at_most(frame: &ports::log::Frame) -> u64 {
+    let records_bytes = frame.body_bytes() + frame.len() * record::OVERHEAD_BYTES_MAX;
+    (HEADER_BYTES + records_bytes).next_multiple_of(ALIGN_BYTES) as u64
+}
+
+/// The first whole frame that begins behind byte `from`, and where. Frames begin at multiples of 8 bytes.
+pub(crate) fn next(kind: Kind, bytes: &[u8], from: usize) -> Option<(usize, Frame<'_>)> {
+    let mut places = ((from + 1).next_multiple_of(ALIGN_BYTES)..bytes.len()).step_by(ALIGN_BYTES);
+    places.find_map(|at| Some((at, Frame::read(kind, &bytes[at..]).ok()?)))
+}
+
 /// Builds frames in a buffer that is used again and again.
 #[derive(Default)]
 pub(crate) struct Builder {
@@ -190,6 +202,11 @@ impl Builder {
         self.last_lsn = record.lsn;
         self.records += 1;
         at
+    }
+
+    /// How large the frame is so far, its padding left out.
+    pub fn bytes(&self) -> usize {
+        self.bytes.len()
     }
 
     /// The frame, or None if it has grown past [`FRAME_BYTES_MAX`].

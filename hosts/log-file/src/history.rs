@@ -76,6 +76,23 @@ impl Newest {
         }
     }
 
+    /// The next trace that can be read. What was decided may be lost, what happened is not: a bad one is passed over.
+    fn next_readable(&mut self) -> Result<Option<(Raw, Lsn)>, Error> {
+        loop {
+            match self.next() {
+                Ok(Some(raw)) => {
+                    let lsn = raw.sealed()?.header.lsn;
+                    return Ok(Some((raw, lsn)));
+                }
+                Ok(None) => return Ok(None),
+                Err(Error::Damaged { .. }) => {}
+                Err(error @ (Error::Io { .. } | Error::Full { .. } | Error::TooLarge { .. } | Error::Stopped)) => {
+                    return Err(error);
+                }
+            }
+        }
+    }
+
     fn enter(&mut self, segment: Arc<Segment>) -> Result<(), Error> {
         self.places = segment.find(self.slot)?;
         if self.places.is_empty() {
@@ -151,23 +168,19 @@ impl History for LogReader {
         let mut moments = Vec::new();
         let mut records = Newest::new(&self.log, slot, before);
         let mut traces = Newest::new(&self.traces, slot, before);
-        let mut trace = traces.next()?;
+        let mut trace = traces.next_readable()?;
         while moments.len() < limit {
             let Some(record) = records.next()? else { break };
             let sealed = record.sealed()?;
             let header = sealed.header;
-            while let Some(newer) = &trace
-                && newer.sealed()?.header.lsn > header.lsn
-            {
-                trace = traces.next()?;
+            while trace.as_ref().is_some_and(|(_, lsn)| *lsn > header.lsn) {
+                trace = traces.next_readable()?;
             }
             let key = key.as_ref().filter(|_| !sealed.is_erased());
             let body = key.map(|key| record.open(key)).transpose()?.map_or(Body::Erased, Body::Command);
             let entry = Entry { lsn: header.lsn, partition: header.partition, slot, stamp: header.stamp, body };
-            let explained = match (&trace, key) {
-                (Some(row), Some(key)) if row.sealed()?.header.lsn == header.lsn => Some(row.open(key)?),
-                (Some(_), _) | (None, _) => None,
-            };
+            let row = trace.as_ref().filter(|(_, lsn)| *lsn == header.lsn);
+            let explained = row.zip(key).and_then(|((row, _), key)| row.open(key).ok());
             moments.push(Moment { entry, trace: explained });
         }
         Ok(moments)

@@ -10,7 +10,6 @@ use model::{Lsn, Timestamp};
 use ports::log::Error;
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -18,8 +17,6 @@ use std::thread::JoinHandle;
 pub(crate) enum Job {
     /// Allocate a segment for the log if there is none ahead.
     Prepare,
-    /// Sync the traces up to frame `sequence`, then say so.
-    SyncTraces { file: Arc<File>, sequence: u64 },
     /// The segment gets no more records.
     Close(Arc<Segment>),
     /// Remove what is past its retention and below `released`.
@@ -51,8 +48,6 @@ pub(crate) struct House {
     pub log: Arc<Segments>,
     pub traces: Arc<Segments>,
     pub prepared: PreparedPlace,
-    /// The last frame of the traces that is known to be synced.
-    pub traces_durable: Arc<AtomicU64>,
 }
 
 impl Keeper {
@@ -97,12 +92,6 @@ impl House {
     fn work(&self, job: Job) -> Result<(), Error> {
         match job {
             Job::Prepare => self.prepare(),
-            Job::SyncTraces { file, sequence } => {
-                file.sync_data().map_err(disk::failed(&self.options.trace_dir, "syncing traces"))?;
-                disk::sync_directory(&self.options.trace_dir)?;
-                self.traces_durable.fetch_max(sequence, Ordering::AcqRel);
-                Ok(())
-            }
             Job::Close(segment) => segment.close(),
             Job::Retain { released, now } => self.retain(released, now),
             #[cfg(test)]

@@ -284,15 +284,51 @@ impl Secrets {
     }
 }
 
-/// Opens the key file in `directory`; creates it, with the installation's key, if there is none and `is_new` says
-/// that nothing was written under an earlier one. Answers also how many slots were cut.
-pub(crate) fn open(directory: &Path, is_new: bool) -> Result<(Keys, Secrets, u32), Error> {
+/// What is there besides the key file when it is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Beside {
+    /// A log that was written under it.
+    Log,
+    /// No log; an epoch file tells how often one was opened under these keys.
+    Epoch,
+    /// Neither.
+    Nothing,
+}
+
+pub(crate) struct Opened {
+    pub keys: Keys,
+    pub secrets: Secrets,
+    /// How many slots were cut.
+    pub cut: u32,
+    /// Nothing was ever written under these keys.
+    pub is_new: bool,
+}
+
+/// Opens the key file in `directory`; creates it, with the installation's key, unless there is a log that was written
+/// under another.
+pub(crate) fn open(directory: &Path, beside: Beside) -> Result<Opened, Error> {
     disk::create_directory(directory)?;
     let path = directory.join("keys");
-    if !path.exists() {
-        if !is_new {
+    let found_bytes = match std::fs::metadata(&path) {
+        Ok(metadata) => Some(metadata.len()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+        Err(error) => return Err(failed(&path, "reading its size")(error)),
+    };
+    let is_new = match (beside, found_bytes) {
+        (Beside::Log, None) => {
             return Err(damaged(&path, 0, "there is a log but the key file it was written under is missing"));
         }
+        (Beside::Epoch, None) | (Beside::Nothing, None) => true,
+        (Beside::Log | Beside::Epoch, Some(_)) => false,
+        // A first start that was interrupted left the installation's key and no profile's.
+        (Beside::Nothing, Some(bytes)) if bytes <= SLOT_BYTES as u64 => true,
+        (Beside::Nothing, Some(_)) => {
+            let what = "there are keys but no epoch file beside them, without which nothing can be written under them \
+                        safely; put it back from where the keys came from";
+            return Err(damaged(&path, 0, what));
+        }
+    };
+    if is_new {
         let key = draw(&path)?;
         disk::replace(&path, &encode(0, 0, Slot::Live { profile: ProfileId::default(), key }))?;
     }
@@ -313,7 +349,7 @@ pub(crate) fn open(directory: &Path, is_new: bool) -> Result<(Keys, Secrets, u32
         capacity_bytes,
         durable: found.end,
     };
-    Ok((keys, secrets, cut))
+    Ok(Opened { keys, secrets, cut, is_new })
 }
 
 /// What the end of the file looks like.

@@ -8,6 +8,7 @@
 //!   log/prepared                     the next segment, allocated ahead of its time         (keeper)
 //!   trace/00000000000000000001.trace, .idx    the same for the rows that `apply` returned
 //!   keys/keys                        one key per profile, apart from log and store         (keys)
+//!   keys/epoch                       how often a log was opened under them                 (epoch)
 //! ```
 //!
 //! The way of a frame: `append` seals each record under its profile's key and writes new keys and the frame, one
@@ -22,6 +23,10 @@
 //! **Torn or damaged.** Every frame says up to which frame the log was durable when it was written. A bad frame
 //! followed by one that says it had been durable is damage, and nothing is cut; otherwise it belongs to a sync that
 //! never finished, and the tail from it on is cut.
+//!
+//! **Traces** are a comfort, and replay can make again those whose records no checkpoint holds. So nothing in them stops
+//! the log: what cannot be read is passed over and told, and what lies behind it is kept. They are synced before each
+//! checkpoint, because nobody makes again what it holds.
 //!
 //! **Failed syncs.** After one, the kernel may hold pages that read well and will never reach the disk. Opening
 //! therefore writes whatever is not proved durable once more, and syncs it, before anyone acts upon it.
@@ -108,8 +113,10 @@ pub struct OpenReport {
     pub keys: u32,
     /// The cut tail of the log: writes that no sync had finished for.
     pub torn: Option<Torn>,
-    /// The cut tail of the traces, which replay makes again.
+    /// The cut tail of the traces, which replay makes again unless a checkpoint holds their records.
     pub torn_traces: Option<Torn>,
+    /// Traces that cannot be read, with others behind them. Replay makes again what no checkpoint holds.
+    pub unreadable_traces: Vec<Torn>,
     /// Keys of writes that no sync had finished for.
     pub keys_cut: u32,
 }

@@ -1,20 +1,20 @@
 //! [`LogFile`]: the log of one machine.
 
 use crate::disk::{self, damaged, failed};
-use crate::frame::{Frame as FrameRead, NoFrame};
+use crate::frame::{self, FRAME_BYTES_MAX, Frame as FrameRead, NoFrame};
 use crate::history::{LogReader, erased_or_open};
 use crate::keeper::{House, Job, Keeper, PreparedPlace};
-use crate::keys::{self, Cache, Keys, Secrets};
-use crate::open::{Opening, any_segment};
-use crate::record::Kind;
+use crate::keys::{self, Beside, Cache, Keys, Secrets};
+use crate::open::{Opened, Opening, any_segment};
+use crate::record::{Epoch, Kind};
 use crate::segment::Segment;
 use crate::syncer::{Syncer, Target};
 use crate::writer::{Writer, Written};
 use crate::{OpenReport, Options, epoch};
 use model::{KeySlot, Lsn, ProfileId, Timestamp};
-use ports::log::{Entry, Error, Frame, Log, RecordRef, TraceRow};
+use ports::log::{Entry, Error, Frame, Log, RecordRef, TraceRow, TraceSync};
 use std::path::Path;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The log, its traces and its keys in a folder each. There must be one at a time: the host locks its data folder.
@@ -23,6 +23,12 @@ pub struct LogFile {
     keys: Keys,
     log: Writer,
     traces: Writer,
+    /// Where there are traces that cannot be read: the last row before the first of them.
+    traces_readable_to: Option<Lsn>,
+    /// What was written to the traces since a sync of them was last asked for.
+    traces_unsynced: Vec<Target>,
+    /// Rows could not be written or synced: none may follow, and no checkpoint be written, until the log is opened anew.
+    traces_stopped: Arc<AtomicBool>,
     log_syncer: Syncer,
     key_syncer: Syncer,
     syncing: Syncing,
@@ -54,37 +60,22 @@ impl LogFile {
             Options::SEGMENT_BYTES_MAX
         );
         disk::create_directory(&options.log_dir)?;
-        let epoch_path = options.log_dir.join("epoch");
-        let last_epoch = epoch::read(&epoch_path)?;
-        let has_segments = any_segment(Kind::Log, &options.log_dir)? || any_segment(Kind::Trace, &options.trace_dir)?;
-        if has_segments && last_epoch.is_none() {
-            return Err(damaged(&epoch_path, 0, "there are segments but the epoch file beside them is missing"));
-        }
-        let (keys, secrets, keys_cut) = keys::open(&options.keys_dir, last_epoch.is_none())?;
-        if last_epoch.is_some_and(|(_, fingerprint)| fingerprint != secrets.fingerprint()) {
-            return Err(damaged(
-                &epoch_path,
-                20,
-                format!("the log was written under other keys than {}", keys.file.path().display()),
-            ));
-        }
-        let epoch = epoch::raise(&epoch_path, last_epoch.map_or(0, |(number, _)| number), &secrets.fingerprint())?;
+        let (keys, epoch) = open_keys(&options)?;
+        let keys::Opened { keys, secrets, cut: keys_cut, is_new: _ } = keys;
 
         let prepared = PreparedPlace::default();
-        let opening = |kind, directory| Opening {
-            kind,
-            directory,
+        let log = Opening {
+            kind: Kind::Log,
+            directory: &options.log_dir,
             segment_bytes: options.segment_bytes,
             reserve_bytes: options.reserve_bytes,
             epoch,
             keys: &keys.file,
             lsn_max: None,
-            prepared: None,
+            prepared: Some(Arc::clone(&prepared)),
         };
-        let log = Opening { prepared: Some(Arc::clone(&prepared)), ..opening(Kind::Log, &options.log_dir) };
-        let (log, torn) = log.open()?;
-        let traces = Opening { lsn_max: Some(log.last_lsn), ..opening(Kind::Trace, &options.trace_dir) };
-        let (traces, torn_traces) = traces.open()?;
+        let Opened { writer: log, torn, .. } = log.open()?;
+        let traces = open_traces(&options, epoch, &keys, log.last_lsn)?;
 
         let report = OpenReport {
             epoch: epoch.number(),
@@ -92,10 +83,11 @@ impl LogFile {
             frames: log.sequence,
             last_lsn: log.last_lsn,
             last_stamp: log.last_stamp,
-            last_traced: traces.last_lsn,
+            last_traced: traces.writer.last_lsn,
             keys: keys.file.written(),
             torn,
-            torn_traces,
+            torn_traces: traces.torn.clone(),
+            unreadable_traces: traces.unreadable.clone(),
             keys_cut,
         };
         Ok((LogFile::start(options, keys, log, traces, prepared, secrets)?, report))
@@ -105,16 +97,16 @@ impl LogFile {
         options: Options,
         keys: Keys,
         log: Writer,
-        traces: Writer,
+        traces: Opened,
         prepared: PreparedPlace,
         secrets: Secrets,
     ) -> Result<Self, Error> {
+        let Opened { writer: traces, readable_to: traces_readable_to, .. } = traces;
         let house = House {
             options: options.clone(),
             log: Arc::clone(&log.segments),
             traces: Arc::clone(&traces.segments),
             prepared,
-            traces_durable: Arc::clone(&traces.durable),
         };
         let reader = LogReader {
             keys: Arc::clone(&keys.file),
@@ -131,6 +123,9 @@ impl LogFile {
             keys,
             log,
             traces,
+            traces_readable_to,
+            traces_unsynced: Vec::new(),
+            traces_stopped: Arc::default(),
             syncing: Syncing::default(),
             reader,
             secrets,
@@ -190,7 +185,7 @@ impl LogFile {
     fn stop_if_failed<T>(&mut self, result: Result<T, Error>) -> Result<T, Error> {
         self.is_stopped |= match &result {
             Ok(_) => false,
-            Err(Error::Full { .. }) => self.log.is_torn,
+            Err(Error::Full { .. } | Error::TooLarge { .. }) => self.log.is_torn,
             Err(Error::Io { .. } | Error::Damaged { .. } | Error::Stopped) => true,
         };
         result
@@ -208,6 +203,7 @@ impl LogFile {
 
     fn try_append(&mut self, frame: &Frame) -> Result<(), Error> {
         self.check_room()?;
+        check_size(frame)?;
         self.keys.flush()?;
         let segments_before = self.log.active.as_ref().map(|active| active.segment.first_lsn);
         self.log.append(frame.iter(), &mut self.keys)?;
@@ -248,28 +244,114 @@ impl LogFile {
     }
 
     fn try_append_traces(&mut self, rows: &[TraceRow]) -> Result<(), Error> {
+        if self.traces_stopped.load(Ordering::Acquire) {
+            return Err(Error::Stopped);
+        }
         self.check_room()?;
         let last_traced = self.traces.last_lsn;
-        let new = rows.iter().filter(|row| row.lsn > last_traced);
-        let records = new.map(|row| RecordRef {
-            lsn: row.lsn,
-            partition: row.partition,
-            slot: row.slot,
-            stamp: row.stamp,
-            body: &row.body,
-        });
-        let appended = self.traces.append(records, &mut self.keys);
-        // NOTE: a row that was half written is written over by the next: no frame is there until it is whole.
-        appended?;
-        let written = self.traces.take_written();
-        for closed in written.iter().filter(|written| written.is_closed) {
-            // The last frame of the closed segment is the one before the first of the open one.
-            let sequence = self.traces.sequence.saturating_sub(1);
-            self.keeper.ask(Job::SyncTraces { file: Arc::clone(&closed.file), sequence });
+        let mut rows = &rows[rows.partition_point(|row| row.lsn <= last_traced)..];
+        while !rows.is_empty() {
+            let (frame, rest) = rows.split_at(rows_per_frame(rows));
+            self.append_trace_frame(frame)?;
+            rows = rest;
         }
+        Ok(())
+    }
+
+    fn append_trace_frame(&mut self, rows: &[TraceRow]) -> Result<(), Error> {
+        let records = rows.iter().map(|row| {
+            let TraceRow { lsn, partition, slot, stamp, body } = row;
+            RecordRef { lsn: *lsn, partition: *partition, slot: *slot, stamp: *stamp, body }
+        });
+        self.traces.append(records, &mut self.keys)?;
+        for target in self.traces.sync_targets() {
+            if self.traces_unsynced.iter().all(|held| held.path() != target.path()) {
+                self.traces_unsynced.push(target);
+            }
+        }
+        let written = self.traces.take_written();
         self.show(written);
         Ok(())
     }
+
+    /// Cuts the traces where what cannot be read begins, as far as a replay from `from` on makes them again.
+    fn cut_unreadable_traces(&mut self, from: Lsn) -> Result<(), Error> {
+        let Some(readable_to) = self.traces_readable_to.take() else { return Ok(()) };
+        let made_again_after = readable_to.max(Lsn(from.0.saturating_sub(1)));
+        if self.traces.last_lsn <= made_again_after {
+            return Ok(());
+        }
+        tracing::warn!(after = %made_again_after, "traces are made again, for some of them cannot be read");
+        let Opened { mut writer, .. } = open_traces(&self.options, self.traces.epoch, &self.keys, made_again_after)?;
+        // Keeper and readers know the list, which stays the same.
+        self.traces.segments.replace(writer.segments.all());
+        writer.segments = Arc::clone(&self.traces.segments);
+        self.traces = writer;
+        self.traces_unsynced.clear();
+        Ok(())
+    }
+}
+
+/// Opens the keys, and begins an epoch in which no nonce was used under them.
+fn open_keys(options: &Options) -> Result<(keys::Opened, Epoch), Error> {
+    let beside_keys = options.keys_dir.join("epoch");
+    let beside_log = options.log_dir.join("epoch");
+    let (of_keys, of_log) = (epoch::read(&beside_keys)?, epoch::read(&beside_log)?);
+    let has_segments = any_segment(Kind::Log, &options.log_dir)? || any_segment(Kind::Trace, &options.trace_dir)?;
+    let beside = match (of_log, of_keys) {
+        (None, _) if has_segments => {
+            return Err(damaged(&beside_log, 0, "there are segments but the epoch file beside them is missing"));
+        }
+        (Some(_), _) => Beside::Log,
+        (None, Some(_)) => Beside::Epoch,
+        (None, None) => Beside::Nothing,
+    };
+    let opened = keys::open(&options.keys_dir, beside)?;
+    let fingerprint = opened.secrets.fingerprint();
+    for (path, held) in [(&beside_log, of_log), (&beside_keys, of_keys)] {
+        if held.is_some_and(|held| held.keys != fingerprint) && !opened.is_new {
+            let keys = opened.keys.file.path().display();
+            return Err(damaged(path, 20, format!("it was written under other keys than {keys}")));
+        }
+    }
+    let last = [of_log, of_keys].into_iter().flatten().map(|held| held.number).max().unwrap_or(0);
+    let epoch = epoch::raise(&beside_keys, &beside_log, last, &fingerprint)?;
+    Ok((opened, epoch))
+}
+
+/// Opens the traces, without those of records behind `lsn_max`.
+fn open_traces(options: &Options, epoch: Epoch, keys: &Keys, lsn_max: Lsn) -> Result<Opened, Error> {
+    let opening = Opening {
+        kind: Kind::Trace,
+        directory: &options.trace_dir,
+        segment_bytes: options.segment_bytes,
+        reserve_bytes: options.reserve_bytes,
+        epoch,
+        keys: &keys.file,
+        lsn_max: Some(lsn_max),
+        prepared: None,
+    };
+    opening.open()
+}
+
+/// How many of `rows`, of which there is one, go into one frame: replay offers those of its whole tail at once.
+fn rows_per_frame(rows: &[TraceRow]) -> usize {
+    const BYTES_MAX: usize = 1 << 20;
+    let mut bytes = 0;
+    let fits = |row: &&TraceRow| {
+        bytes += row.body.len();
+        bytes <= BYTES_MAX
+    };
+    rows.iter().take_while(fits).count().max(1)
+}
+
+/// Whether the frame fits, before anything of it is written.
+fn check_size(frame: &Frame) -> Result<(), Error> {
+    let (frame_bytes, frame_bytes_max) = (frame::bytes_at_most(frame), FRAME_BYTES_MAX as u64);
+    if frame_bytes > frame_bytes_max {
+        return Err(Error::TooLarge { frame_bytes, frame_bytes_max });
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -329,7 +411,12 @@ impl Log for LogFile {
     }
 
     fn replay(&mut self, from: Lsn, visit: &mut dyn FnMut(Entry) -> Result<(), Error>) -> Result<(), Error> {
+        self.cut_unreadable_traces(from)?;
         let segments = self.log.segments.all();
+        if let Some(oldest) = segments.first().filter(|oldest| from != Lsn(0) && from < oldest.first_lsn) {
+            let what = format!("the records before {} are gone, and those from {from} on are needed", oldest.first_lsn);
+            return Err(damaged(&oldest.path, 0, what));
+        }
         let start = segments.partition_point(|segment| segment.first_lsn <= from).saturating_sub(1);
         let mut sequence = None;
         for segment in &segments[start..] {
@@ -339,10 +426,6 @@ impl Log for LogFile {
     }
 
     fn release(&mut self, before: Lsn) {
-        if let Some(active) = &self.traces.active {
-            // What a checkpoint holds is not replayed: its traces must be on disk, as nobody makes them again.
-            self.keeper.ask(Job::SyncTraces { file: Arc::clone(&active.file), sequence: self.traces.sequence });
-        }
         self.keeper.ask(Job::Retain { released: before, now: self.log.last_stamp });
     }
 
@@ -352,14 +435,32 @@ impl Log for LogFile {
         self.stop_if_failed(created)
     }
 
-    fn profile_of(&self, slot: KeySlot) -> Option<ProfileId> {
-        let profile = self.keys.profile_of(slot);
-        profile.inspect_err(|error| tracing::error!(%error, slot = slot.0, "a key cannot be read")).ok().flatten()
+    fn profile_of(&self, slot: KeySlot) -> Result<Option<ProfileId>, Error> {
+        self.keys.profile_of(slot)
     }
 
     fn append_traces(&mut self, rows: &[TraceRow]) -> Result<(), Error> {
         self.check_running()?;
-        self.try_append_traces(rows)
+        let appended = self.try_append_traces(rows);
+        self.traces_stopped.fetch_or(appended.is_err(), Ordering::AcqRel);
+        appended
+    }
+
+    fn sync_traces(&mut self) -> TraceSync {
+        let targets = std::mem::take(&mut self.traces_unsynced);
+        let (sequence, durable) = (self.traces.sequence, Arc::clone(&self.traces.durable));
+        let is_stopped = Arc::clone(&self.traces_stopped);
+        TraceSync::new(move || {
+            if is_stopped.load(Ordering::Acquire) {
+                return Err(Error::Stopped);
+            }
+            let synced = targets.iter().try_for_each(Target::sync);
+            match &synced {
+                Ok(()) => drop(durable.fetch_max(sequence, Ordering::AcqRel)),
+                Err(_) => is_stopped.store(true, Ordering::Release),
+            }
+            synced
+        })
     }
 }
 

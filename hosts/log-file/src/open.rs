@@ -8,7 +8,8 @@
 //!                                                  had it said 11: damaged, nothing is cut
 //! ```
 //!
-//! Traces are never damaged in this sense: whatever is bad is cut and replay makes it again.
+//! Traces are never damaged in this sense. What is bad and has good frames behind it is passed over, and said; replay
+//! makes it again where it can. What is bad at the end is cut.
 
 use crate::disk::{self, damaged, failed};
 use crate::frame::{self, Builder, Frame, Header, NoFrame};
@@ -27,13 +28,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-/// A tail that was cut: writes that no sync had finished for.
+/// Bytes that are no frame: a tail that was cut, writes that no sync had finished for; or traces that were passed over.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Torn {
     pub segment: PathBuf,
-    /// Where the cut was made.
+    /// Where they begin.
     pub at_byte: u64,
-    /// What was cut, without the zeros behind it.
+    /// How many they are, without the zeros behind a cut.
     pub bytes: u64,
     /// What was wrong there.
     pub what: &'static str,
@@ -82,6 +83,19 @@ struct Scan {
     /// The highest that a good frame says was durable.
     durable: u64,
     torn: Option<Torn>,
+    /// Traces that were passed over.
+    unreadable: Vec<Torn>,
+    /// The last row before the first of them.
+    readable_to: Option<Lsn>,
+}
+
+/// A stream that was opened.
+pub(crate) struct Opened {
+    pub writer: Writer,
+    pub torn: Option<Torn>,
+    pub unreadable: Vec<Torn>,
+    /// The last row before the first that is unreadable, if one is.
+    pub readable_to: Option<Lsn>,
 }
 
 /// Whether there are segments of `kind` in `directory`.
@@ -125,7 +139,7 @@ fn remove(segments: &[Listed]) -> Result<(), Error> {
 
 impl Opening<'_> {
     /// Finds the end of the stream, cuts what is torn, and makes what is left durable.
-    pub fn open(self) -> Result<(Writer, Option<Torn>), Error> {
+    pub fn open(self) -> Result<Opened, Error> {
         disk::create_directory(self.directory)?;
         disk::remove(&self.directory.join("prepared"))?;
         let mut listed = list(self.kind, self.directory)?;
@@ -135,7 +149,7 @@ impl Opening<'_> {
         let start = self.scan_start(&listed)?;
         let mut segments = self.closed_segments(&listed[..start])?;
         let mut scan = self.scan(&listed[start..])?;
-        let kept = scan.segments.iter().take_while(|scanned| scanned.end > 0).count();
+        let kept = scan.segments.iter().rposition(|scanned| scanned.end > 0).map_or(0, |last| last + 1);
         remove(&listed[start + kept..])?;
         disk::sync_directory(self.directory)?;
         scan.segments.truncate(kept);
@@ -148,14 +162,18 @@ impl Opening<'_> {
             Some(last) => {
                 let keep_bytes = if scan.torn.is_some() { last.end } else { last.file_bytes };
                 let file = last.make_durable(scan.durable, keep_bytes)?;
+                // It gets records again: an index that was made when it was closed is no longer right.
+                disk::remove(&last.listed.path.with_extension("idx"))?;
                 let active = last.active(self.kind, file);
                 segments.push(Arc::clone(&active.segment));
                 Some(active)
             }
             None => None,
         };
-        let torn = scan.torn.take();
-        Ok((self.into_writer(segments, active, &scan), torn))
+        let (torn, unreadable, readable_to) =
+            (scan.torn.take(), std::mem::take(&mut scan.unreadable), scan.readable_to);
+        let writer = self.into_writer(segments, active, &scan);
+        Ok(Opened { writer, torn, unreadable, readable_to })
     }
 
     fn into_writer(self, segments: Vec<Arc<Segment>>, active: Option<Active>, scan: &Scan) -> Writer {
@@ -206,20 +224,26 @@ impl Opening<'_> {
         closed.collect()
     }
 
-    /// Reads the frames of `listed` up to the first bad one, and decides whether that is torn or damaged.
+    /// Reads the frames of `listed`. The log's up to the first bad one, about which it decides whether that is torn or
+    /// damaged; of traces all that can be read.
     fn scan(&self, listed: &[Listed]) -> Result<Scan, Error> {
         let mut scan = Scan::default();
         for (number, segment) in listed.iter().enumerate() {
             let bytes = std::fs::read(&segment.path).map_err(failed(&segment.path, "reading the segment"))?;
             let bad = self.scan_segment(segment, &bytes, &mut scan);
             let Some((at, what)) = bad else { continue };
-            let sequence = scan.sequence.unwrap_or(0) + 1;
-            if self.kind == Kind::Log {
-                self.refuse_damage(&bytes, at, sequence, &listed[number..], what)?;
-            }
             let touched = bytes[at..].iter().rposition(|byte| *byte != 0).map_or(0, |last| last as u64 + 1);
-            scan.torn = Some(Torn { segment: segment.path.clone(), at_byte: at as u64, bytes: touched, what });
-            break;
+            let torn = Torn { segment: segment.path.clone(), at_byte: at as u64, bytes: touched, what };
+            match self.kind {
+                Kind::Log => {
+                    let sequence = scan.sequence.unwrap_or(0) + 1;
+                    self.refuse_damage(&bytes, at, sequence, &listed[number..], what)?;
+                    scan.torn = Some(torn);
+                    break;
+                }
+                // Whether there is something good behind it, the next segment says.
+                Kind::Trace => drop(scan.torn.get_or_insert(torn)),
+            }
         }
         Ok(scan)
     }
@@ -236,31 +260,61 @@ impl Opening<'_> {
             end: 0,
             file_bytes,
         };
-        while bad.is_none() {
-            match Frame::read(self.kind, &bytes[at..]) {
-                Ok(frame) => {
-                    bad = self.refuse_frame(&frame, at, listed, scan);
-                    if bad.is_none() {
+        loop {
+            let what = match Frame::read(self.kind, &bytes[at..]) {
+                Ok(frame) => match self.refuse_frame(&frame, at, listed, scan) {
+                    None => {
+                        scan.note_gap(frame.header.sequence, at, listed);
                         scanned.take(&frame, at);
                         scan.take(&frame);
                         at += frame.bytes;
+                        continue;
                     }
-                }
+                    Some(what) => what,
+                },
                 Err(NoFrame::Empty) if bytes[at..].iter().all(|byte| *byte == 0) => break,
-                Err(NoFrame::Empty) => bad = Some("bytes behind a frame that is not there"),
-                Err(NoFrame::Bad(what)) => bad = Some(what),
+                Err(NoFrame::Empty) => "bytes behind a frame that is not there",
+                Err(NoFrame::Bad(what)) => what,
+            };
+            let Some(next) = self.next_readable(bytes, at, listed, scan) else {
+                bad = Some((at, what));
+                break;
+            };
+            let unreadable = Torn { segment: listed.path.clone(), at_byte: at as u64, bytes: (next - at) as u64, what };
+            if let Some(before) = scan.torn.replace(unreadable) {
+                scan.pass_over(before);
             }
+            at = next;
         }
         scanned.end = at as u64;
         scan.segments.push(scanned);
-        bad.map(|what| (at, what))
+        bad
+    }
+
+    /// Where reading goes on behind bad traces.
+    fn next_readable(&self, bytes: &[u8], at: usize, listed: &Listed, scan: &Scan) -> Option<usize> {
+        if self.kind == Kind::Log {
+            return None;
+        }
+        let mut from = at;
+        loop {
+            let (at, frame) = frame::next(self.kind, bytes, from)?;
+            if self.refuse_frame(&frame, at, listed, scan).is_none() {
+                return Some(at);
+            }
+            from = at;
+        }
     }
 
     /// What is wrong with a whole frame at this place.
     fn refuse_frame(&self, frame: &Frame<'_>, at: usize, listed: &Listed, scan: &Scan) -> Option<&'static str> {
         let Header { sequence, first_lsn, last_lsn, .. } = frame.header;
         let mut slots = frame.records.iter().map(|record| record.sealed.header.slot);
-        if scan.sequence.is_some_and(|last| sequence != last + 1) {
+        let is_next = |last: u64| match self.kind {
+            Kind::Log => sequence == last + 1,
+            Kind::Trace => sequence > last,
+        };
+        if !scan.sequence.is_none_or(is_next) {
             Some("the frames before this one are missing")
         } else if first_lsn <= scan.last_lsn {
             Some("a frame with an lsn that was there before")
@@ -299,6 +353,22 @@ impl Opening<'_> {
 }
 
 impl Scan {
+    /// Passes over traces that cannot be read: there are good ones behind them.
+    fn pass_over(&mut self, unreadable: Torn) {
+        self.readable_to.get_or_insert(self.last_lsn);
+        self.unreadable.push(unreadable);
+    }
+
+    /// What was bad before a good frame, or is missing altogether, was not the end.
+    fn note_gap(&mut self, sequence: u64, at: usize, listed: &Listed) {
+        if let Some(torn) = self.torn.take() {
+            self.pass_over(torn);
+        } else if self.sequence.is_some_and(|last| sequence != last + 1) {
+            let what = "the frames before this one are missing";
+            self.pass_over(Torn { segment: listed.path.clone(), at_byte: at as u64, bytes: 0, what });
+        }
+    }
+
     fn take(&mut self, frame: &Frame<'_>) {
         self.sequence = Some(frame.header.sequence);
         self.durable = self.durable.max(frame.header.durable);

@@ -29,6 +29,8 @@ use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
 
 pub(crate) const HEADER_BYTES: usize = 28;
 const TAG_BYTES: usize = 16;
+/// What a record takes besides its body in clear: one is compressed only when it gets smaller by that.
+pub(crate) const OVERHEAD_BYTES_MAX: usize = HEADER_BYTES + TAG_BYTES;
 /// Shorter bodies gain a few percent at most, at the price of two seals.
 const COMPRESS_BYTES_MIN: usize = 512;
 

@@ -1,7 +1,7 @@
 //! Segments as everyone sees them: writer, keeper and readers share the list.
 
 use crate::disk::{self, damaged, failed};
-use crate::frame::{Frame, NoFrame};
+use crate::frame::{self, Frame, NoFrame};
 use crate::index::{self, Chains, Place, Unusable};
 use crate::record::Kind;
 use model::{KeySlot, Lsn, Timestamp};
@@ -151,6 +151,11 @@ impl Segment {
                     at += frame.bytes;
                 }
                 Err(NoFrame::Empty) if bytes[at..].iter().all(|byte| *byte == 0) => break,
+                // What was traced and cannot be read is passed over; what can be read behind it still is.
+                Err(_) if self.kind == Kind::Trace => match frame::next(self.kind, &bytes, at) {
+                    Some((next, _)) => at = next,
+                    None => break,
+                },
                 Err(NoFrame::Empty) => return Err(damaged(&self.path, at as u64, "zeros in the middle of a segment")),
                 Err(NoFrame::Bad(what)) => return Err(damaged(&self.path, at as u64, what)),
             }
@@ -206,6 +211,10 @@ impl Segments {
     /// As they are now.
     pub fn all(&self) -> Vec<Arc<Segment>> {
         self.list.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub fn replace(&self, list: Vec<Arc<Segment>>) {
+        *self.list.write().unwrap_or_else(PoisonError::into_inner) = list;
     }
 
     pub fn push(&self, segment: Arc<Segment>) {

@@ -4,7 +4,7 @@ use crate::disk::{self, failed};
 use crate::keys::{self, KeyFile};
 use ports::log::Error;
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
@@ -17,7 +17,14 @@ pub(crate) enum Target {
 }
 
 impl Target {
-    fn sync(&self) -> Result<(), Error> {
+    pub fn path(&self) -> &Path {
+        match self {
+            Target::Segment(path, _) | Target::Directory(path) => path,
+            Target::Keys(file) => file.path(),
+        }
+    }
+
+    pub fn sync(&self) -> Result<(), Error> {
         match self {
             Target::Segment(path, file) => file.sync_data().map_err(failed(path, "syncing the segment")),
             Target::Directory(path) => disk::sync_directory(path),

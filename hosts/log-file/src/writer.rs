@@ -88,7 +88,9 @@ impl Writer {
         let mut builder = std::mem::take(&mut self.builder);
         let written = match builder.finish(self.kind, self.epoch, self.sequence + 1, durable) {
             Some(bytes) => self.write(bytes, first_lsn, first_stamp),
-            None => Err(self.too_large()),
+            None => {
+                Err(Error::TooLarge { frame_bytes: builder.bytes() as u64, frame_bytes_max: FRAME_BYTES_MAX as u64 })
+            }
         };
         self.builder = builder;
         let from = written?;
@@ -96,11 +98,6 @@ impl Writer {
         self.sequence += 1;
         (self.last_lsn, self.last_stamp) = (last_lsn, last_stamp);
         Ok(())
-    }
-
-    fn too_large(&self) -> Error {
-        let what = format!("a frame of more than {FRAME_BYTES_MAX} bytes");
-        failed(&self.directory, "appending")(std::io::Error::new(std::io::ErrorKind::InvalidInput, what))
     }
 
     /// Writes a frame behind the last; answers where it begins.

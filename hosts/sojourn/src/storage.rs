@@ -86,6 +86,19 @@ pub fn open_log(data: &Path, config: &config::Storage) -> Result<LogFile, String
         tracing::warn!(%segment, at_byte = torn.at_byte, bytes = torn.bytes, what = torn.what,
             "the end of the log was cut: a write that nobody was told is stored");
     }
+    if report.keys_cut > 0 {
+        tracing::warn!(keys = report.keys_cut, "keys were cut that no stored record is under");
+    }
+    if let Some(torn) = &report.torn_traces {
+        let segment = torn.segment.display();
+        tracing::warn!(%segment, at_byte = torn.at_byte, bytes = torn.bytes, what = torn.what,
+            "the end of the traces was cut: they are made again from the log, as far as no checkpoint is past them");
+    }
+    for bad in &report.unreadable_traces {
+        let segment = bad.segment.display();
+        tracing::warn!(%segment, at_byte = bad.at_byte, bytes = bad.bytes, what = bad.what,
+            "traces cannot be read and are passed over: timelines may lack their reasons");
+    }
     Ok(log)
 }
 

@@ -8,12 +8,16 @@
 use model::{KeySlot, Lsn, PartitionId, ProfileId, Timestamp};
 
 /// Why a log could not do what was asked. After an error of `append`, `begin_sync` or `finish_sync` the log answers
-/// errors until it is opened anew: a failed sync is never repeated on the same data (design §2.5).
+/// errors until it is opened anew: a failed sync is never repeated on the same data (design §2.5). Only `append` with
+/// [`Error::Full`] or [`Error::TooLarge`] leaves it as it was.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The disk is full, or so nearly that a frame might not fit. Recovers by itself when there is room.
     #[error("no room for the log in {place}: {free_bytes} bytes free, {needed_bytes} needed")]
     Full { place: String, free_bytes: u64, needed_bytes: u64 },
+    /// Nothing of it was written, and the log goes on: a caller that makes smaller frames is not stopped by it.
+    #[error("a frame of {frame_bytes} bytes does not fit the log, whose frames have at most {frame_bytes_max}")]
+    TooLarge { frame_bytes: u64, frame_bytes_max: u64 },
     #[error("log {place}: {doing} failed")]
     Io { place: String, doing: &'static str, source: std::io::Error },
     /// Bytes in the middle of the log are not what was written. An operator must act.
@@ -124,6 +128,29 @@ pub struct TraceRow {
     pub body: Vec<u8>,
 }
 
+/// Makes those trace rows durable that were appended before it was made; runs on any thread, beside the log.
+pub struct TraceSync(Box<dyn Fn() -> Result<(), Error> + Send>);
+
+impl TraceSync {
+    pub fn new(sync: impl Fn() -> Result<(), Error> + Send + 'static) -> Self {
+        TraceSync(Box::new(sync))
+    }
+
+    /// Waits for the disk.
+    ///
+    /// # Errors
+    /// See [`Error`]; no checkpoint may then be written over these rows.
+    pub fn run(&self) -> Result<(), Error> {
+        self.0()
+    }
+}
+
+impl std::fmt::Debug for TraceSync {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("TraceSync")
+    }
+}
+
 pub trait Log: Send {
     /// The last record that was found when the log was opened or was appended since; `Lsn(0)` when there is none.
     fn last_lsn(&self) -> Lsn;
@@ -138,7 +165,7 @@ pub trait Log: Send {
     /// After a crash the frame is there whole or not at all, and never without all the frames before it.
     ///
     /// # Errors
-    /// [`Error::Full`] before anything was written, else see [`Error`].
+    /// [`Error::Full`] or [`Error::TooLarge`] before anything was written, else see [`Error`].
     fn append(&mut self, frame: &Frame) -> Result<(), Error>;
 
     /// Begins to make all that was appended, all new keys included, durable; returns at once.
@@ -153,13 +180,15 @@ pub trait Log: Send {
     /// See [`Error`]; nothing appended since the last good sync may then be taken for durable.
     fn finish_sync(&mut self) -> Result<(), Error>;
 
-    /// Reads every durable record from `from` on, in order.
+    /// Reads every durable record from `from` on, in order; `Lsn(0)`: from the oldest that is kept. Recovery makes the traces of all of them again: where some
+    /// of those in the trace file cannot be read, `last_traced` is before them afterwards.
     ///
     /// # Errors
-    /// See [`Error`], or what `visit` answers.
+    /// See [`Error`], or what `visit` answers; [`Error::Damaged`] where records from `from` on are there no more.
     fn replay(&mut self, from: Lsn, visit: &mut dyn FnMut(Entry) -> Result<(), Error>) -> Result<(), Error>;
 
-    /// Says that recovery will not need records before `before` any more. Retention may delete whole segments below.
+    /// Says that recovery will not ask for records before `before` any more: a checkpoint that holds them is durable.
+    /// Retention may delete whole segments below.
     fn release(&mut self, before: Lsn);
 
     /// Draws a key for a new profile. The key is durable no later than the first record under its slot. A slot given
@@ -170,14 +199,23 @@ pub trait Log: Send {
     fn create_key(&mut self, profile: ProfileId) -> Result<KeySlot, Error>;
 
     /// Whose slot it is; None for a slot that was never given out or whose key was destroyed.
-    fn profile_of(&self, slot: KeySlot) -> Option<ProfileId>;
+    ///
+    /// # Errors
+    /// See [`Error`]: the key may be there and cannot be read, so that nobody may act as if it were not.
+    fn profile_of(&self, slot: KeySlot) -> Result<Option<ProfileId>, Error>;
 
     /// Appends rows to the trace file, unsynced: a crash may lose the last of them, and replay makes them again. Rows
     /// ascend by lsn, at most one for a record; those up to `last_traced` are there already and are left out.
     ///
     /// # Errors
-    /// See [`Error`]; a failure here stops no partition.
+    /// See [`Error`]. The trace file then takes no rows until the log is opened anew, so that no later row stands
+    /// behind a gap: `last_traced` stays before it, and replay fills it. Records are appended as before, but no
+    /// checkpoint may be written over what was not traced, for nobody would make those rows again.
     fn append_traces(&mut self, rows: &[TraceRow]) -> Result<(), Error>;
+
+    /// What makes the rows appended so far durable. Run it before a checkpoint is written: what the checkpoint holds
+    /// is not replayed, so that rows which a loss of power takes after it would be made again by nobody.
+    fn sync_traces(&mut self) -> TraceSync;
 }
 
 /// The log read as history: a profile's timeline, "why" and "why not" (design §3). Used from many threads.

@@ -5,13 +5,14 @@
 //! batch is durable the log is told that recovery begins behind it.
 
 use crate::directory::{IdentityHash, Linked};
-use crate::group::Group;
+use crate::group::{Error, Group};
 use crate::hot::{Indexed, indexed};
 use catalog::Catalog;
 use engine::control::{Changed, Control};
 use engine::transition::Ended;
 use engine::{Profile, RULES_VERSION};
 use model::{EffectId, KeySlot, Lsn, PartitionId, ProfileId, Text, Timestamp};
+use ports::log::TraceSync;
 use ports::rows::{self, BookRow, InstallationRow, PartitionRow, SendRow};
 use ports::{Keyspace, Log, Row, State, codec, state};
 use std::collections::BTreeMap;
@@ -26,6 +27,7 @@ pub struct Cut {
     partitions: Vec<PartitionCut>,
     control: Control,
     control_changes: Vec<Changed>,
+    traces: TraceSync,
 }
 
 #[derive(Debug)]
@@ -68,6 +70,7 @@ impl<L: Log, S: State + ?Sized, T> Group<L, S, T> {
             partitions: all,
             control: self.control.clone(),
             control_changes: std::mem::take(&mut self.control_changes),
+            traces: self.log.sync_traces(),
         })
     }
 
@@ -136,11 +139,13 @@ fn partition_row(partition: &crate::partition::Partition, now: Timestamp) -> Par
 }
 
 impl Cut {
-    /// Writes the cut; durable when it returns.
+    /// Writes the cut; durable when it returns. The traces of what it holds are made durable before it, because no
+    /// replay will make them again.
     ///
     /// # Errors
-    /// Those of the store. The group must be opened anew then.
-    pub fn write<S: State + ?Sized>(&self, state: &S) -> Result<(), state::Error> {
+    /// Those of log and store. The group must be opened anew then.
+    pub fn write<S: State + ?Sized>(&self, state: &S) -> Result<(), Error> {
+        self.traces.run()?;
         let mut rows = vec![rows::installation_row(&self.installation)];
         for partition in &self.partitions {
             partition.rows(state, &mut rows)?;
@@ -148,7 +153,7 @@ impl Cut {
         for changed in &self.control_changes {
             rows.extend(self.control_row(changed));
         }
-        state.write(rows)
+        Ok(state.write(rows)?)
     }
 
     fn control_row(&self, changed: &Changed) -> Option<Row> {

@@ -429,7 +429,7 @@ impl<L: Log, S: State + ?Sized, T> Group<L, S, T> {
                 let Some(due) = self.partitions[at].wheel.pop_due(now) else { break };
                 // NOTE: one that nobody holds counts too: finding that out may have read the store.
                 room -= 1;
-                let Some(profile) = self.log.profile_of(due.slot) else { continue };
+                let Some(profile) = self.log.profile_of(due.slot)? else { continue };
                 let hot = self.partitions[at].find(state.as_ref(), profile)?;
                 // A timer that nobody holds any more needs no record: nothing would come of it (J2).
                 if !hot.is_some_and(|hot| hot.profile.timers().any(|timer| timer.seq == due.seq)) {

@@ -84,8 +84,11 @@ impl Log for BuggyLog {
     fn create_key(&mut self, profile: ProfileId) -> Result<model::KeySlot, Error> {
         self.inner.create_key(profile)
     }
-    fn profile_of(&self, slot: model::KeySlot) -> Option<ProfileId> {
+    fn profile_of(&self, slot: model::KeySlot) -> Result<Option<ProfileId>, Error> {
         self.inner.profile_of(slot)
+    }
+    fn sync_traces(&mut self) -> ports::log::TraceSync {
+        self.inner.sync_traces()
     }
     fn append_traces(&mut self, rows: &[TraceRow]) -> Result<(), Error> {
         if self.bug != Some(Bug::FiresTimersTwice) {
@@ -390,7 +393,7 @@ impl World {
         drop(group);
         self.summary.crashes += 1;
         let kept = usize::try_from(self.chance.below(3)).unwrap_or(0);
-        self.disk.crash(kept);
+        self.disk.crash(ports::memory::Survivors { frames: kept, ..ports::memory::Survivors::ALL });
         if self.chance.once_in(2) {
             self.settlements.clear();
         }

@@ -1,8 +1,9 @@
 //! Arbitrary bytes in place of a segment, an index, the key file: errors or cuts, never a panic.
 
 use super::*;
-use crate::frame::{Frame as FrameRead, HEADER_BYTES, proves_durable};
-use crate::record::{Kind, Sealed};
+use crate::frame::{self, Frame as FrameRead, HEADER_BYTES, proves_durable};
+use crate::record::{Epoch, Kind, Sealed};
+use ports::log::RecordRef;
 
 /// Gives the header at the start a right checksum, so that what is behind it is looked at too.
 fn with_checksums(bytes: &[u8]) -> Vec<u8> {
@@ -38,12 +39,64 @@ fn read_all(bytes: &[u8]) {
     }
 }
 
+/// How long each fuzz test runs.
+fn fuzz_time() -> Duration {
+    let seconds = std::env::var("SOJOURN_FUZZ_SECONDS").ok().and_then(|seconds| seconds.parse().ok());
+    Duration::from_secs(seconds.unwrap_or(1))
+}
+
+/// Arbitrary bytes are never a record of ours: nobody without a key can make one.
 #[test]
 fn fuzz_log_record() {
-    bolero::check!().for_each(|bytes| {
+    bolero::check!().with_test_time(fuzz_time()).for_each(|bytes| {
         read_all(bytes);
         read_all(&with_checksums(bytes));
     });
+}
+
+/// A frame of ours, and what a disk can do to it: no changed byte is taken for a record that was written, and a frame
+/// cut short is told from a whole one wherever the cut is.
+#[test]
+fn fuzz_log_record_changed() {
+    let mut sealer = frame::Builder::default();
+    let (key, epoch) = ([7; 32], Epoch::new(3).unwrap());
+    bolero::check!().with_test_time(fuzz_time()).with_type::<(Vec<Vec<u8>>, Vec<(u16, u8)>, u16)>().for_each(
+        |(bodies, changes, cut)| {
+            let first: [&[u8]; 1] = [b"at least one"];
+            let bodies: Vec<&[u8]> = first.into_iter().chain(bodies.iter().map(Vec::as_slice)).collect();
+            sealer.clear();
+            for (lsn, body) in (1..).zip(&bodies) {
+                let record =
+                    RecordRef { lsn: Lsn(lsn), partition: PartitionId(1), slot: KeySlot(0), stamp: stamp(lsn), body };
+                sealer.push(Kind::Log, epoch, &record, Some(&key));
+            }
+            let whole = sealer.finish(Kind::Log, epoch, 1, 0).unwrap().to_vec();
+            let read = FrameRead::read(Kind::Log, &whole).unwrap();
+            let opened: Vec<Vec<u8>> =
+                read.records.iter().map(|located| located.sealed.open(Kind::Log, &key).unwrap()).collect();
+            assert_eq!((opened, read.bytes), (bodies.iter().map(|body| body.to_vec()).collect(), whole.len()));
+
+            let mut changed = whole.clone();
+            for (at, by) in changes {
+                let at = usize::from(*at) % whole.len();
+                changed[at] ^= by;
+            }
+            assert_eq!(FrameRead::read(Kind::Log, &changed).is_ok(), changed == whole, "a change went unseen");
+            // Also where the checksums are made right again: the seal says no.
+            for at in HEADER_BYTES..whole.len() {
+                let Ok((sealed, used)) = Sealed::read(&changed[at..]) else { continue };
+                assert!(at + used <= changed.len());
+                if let Ok(body) = sealed.open(Kind::Log, &key) {
+                    let lsn = usize::try_from(sealed.header.lsn.0).unwrap();
+                    assert_eq!(bodies.get(lsn - 1), Some(&body.as_slice()), "a body that nobody wrote");
+                }
+            }
+            let cut = usize::from(*cut) % whole.len();
+            let torn = FrameRead::read(Kind::Log, &whole[..cut]);
+            assert!(torn.is_err(), "a frame of {} bytes cut at {cut}", whole.len());
+            assert!(!proves_durable(Kind::Log, &whole[..cut], 1), "what is cut short is torn, and no damage");
+        },
+    );
 }
 
 #[test]

@@ -126,7 +126,7 @@ fn what_was_written_reads_back_after_opening_again() {
     assert_eq!((report.epoch, report.frames, report.last_lsn, report.keys), (1, 0, Lsn(0), 1));
     assert_eq!((log.last_lsn(), log.last_stamp(), log.last_traced()), (Lsn(0), Timestamp::MIN, Lsn(0)));
     let slot = log.create_key(profile(7)).unwrap();
-    assert_eq!(log.profile_of(slot), Some(profile(7)), "also before it is written");
+    assert_eq!(log.profile_of(slot).unwrap(), Some(profile(7)), "also before it is written");
     commit(&mut log, &frame([1, 2, 5], slot));
     commit(&mut log, &frame([6], KeySlot::INSTALLATION));
     let long = vec![b'x'; 2000];
@@ -144,8 +144,11 @@ fn what_was_written_reads_back_after_opening_again() {
     assert_eq!(entries[..3], [entry(2, slot), entry(5, slot), entry(6, KeySlot::INSTALLATION)]);
     assert_eq!((entries[3].partition, &entries[3].body), (PartitionId::CONTROL, &Body::Command(long)));
     assert_eq!(entries.len(), 4);
-    assert_eq!((log.profile_of(slot), log.profile_of(KeySlot::INSTALLATION)), (Some(profile(7)), None));
-    assert_eq!(log.profile_of(KeySlot(9)), None);
+    assert_eq!(
+        (log.profile_of(slot).unwrap(), log.profile_of(KeySlot::INSTALLATION).unwrap()),
+        (Some(profile(7)), None)
+    );
+    assert_eq!(log.profile_of(KeySlot(9)).unwrap(), None);
     assert_eq!(log.installation_secret("identities"), secret);
     assert_ne!(log.installation_secret("links"), secret);
 }
@@ -277,7 +280,7 @@ fn what_was_written_under_a_destroyed_key_reads_as_erased() {
         let bodies: Vec<Body> = replayed(log, 0).into_iter().map(|entry| entry.body).collect();
         assert_eq!(bodies, [Body::Erased, Body::Command(body(2)), Body::Erased]);
         assert_eq!((timeline(log, ada), timeline(log, bob)), (vec![(3, false), (1, false)], vec![(2, true)]));
-        assert_eq!(log.profile_of(ada), None);
+        assert_eq!(log.profile_of(ada).unwrap(), None);
     };
     commit(&mut log, &frame([3], ada));
     check(&mut log);
@@ -286,7 +289,7 @@ fn what_was_written_under_a_destroyed_key_reads_as_erased() {
 }
 
 #[test]
-fn a_nearly_full_disk_refuses_before_anything_is_written() {
+fn t16_a_nearly_full_disk_refuses_before_anything_is_written() {
     let data = temporary();
     let (mut log, _) = open(data.path());
     commit(&mut log, &frame([1], KeySlot(0)));
@@ -298,7 +301,6 @@ fn a_nearly_full_disk_refuses_before_anything_is_written() {
         let slot = log.create_key(profile(1)).unwrap();
         let refused = log.append(&frame([2], slot));
         assert!(matches!(refused, Err(Error::Full { .. })), "{refused:?}");
-        assert!(matches!(log.append_traces(&[trace(1, KeySlot(0))]), Err(Error::Full { .. })));
     }
     drop(log);
     assert_eq!(fs::read(&files(&data.path().join("log"), "log")[0]).unwrap(), before);
@@ -309,7 +311,7 @@ fn a_nearly_full_disk_refuses_before_anything_is_written() {
 }
 
 #[test]
-fn room_that_comes_back_is_used_without_opening_anew() {
+fn t16_room_that_comes_back_is_used_without_opening_anew() {
     let data = temporary();
     let (mut log, _) = open(data.path());
     log.reserve_bytes(u64::MAX / 2);
@@ -318,6 +320,32 @@ fn room_that_comes_back_is_used_without_opening_anew() {
     log.reserve_bytes(0);
     commit(&mut log, &frame([1], slot));
     assert_eq!(replayed(&mut log, 0), [entry(1, slot)]);
+}
+
+#[test]
+fn a_frame_that_is_too_large_is_told_and_leaves_the_log_as_it_was() {
+    let data = temporary();
+    let (mut log, _) = open(data.path());
+    // Many empty bodies: what a record takes besides its body is enough.
+    let mut large = Frame::default();
+    for lsn in 1..=(1 << 30) / 40 {
+        large.push(Lsn(lsn), PartitionId(0), KeySlot(0), stamp(lsn), |_| {});
+    }
+    let refused = log.append(&large);
+    let Err(Error::TooLarge { frame_bytes, frame_bytes_max }) = refused else { panic!("{refused:?}") };
+    assert_eq!((frame_bytes > frame_bytes_max, frame_bytes_max), (true, 1 << 30));
+    commit(&mut log, &frame([1], KeySlot(0)));
+    assert_eq!(lsns(&mut log), [1]);
+}
+
+#[test]
+fn a_key_that_cannot_be_read_is_not_a_key_that_is_not_there() {
+    let data = temporary();
+    let (mut log, _) = open(data.path());
+    let slot = log.create_key(profile(1)).unwrap();
+    commit(&mut log, &frame([1], slot));
+    change(&data.path().join("keys/keys"), |bytes| bytes[70] ^= 1);
+    assert!(matches!(log.profile_of(slot), Err(Error::Damaged { at_byte: 64, .. })), "{:?}", log.profile_of(slot));
 }
 
 #[test]

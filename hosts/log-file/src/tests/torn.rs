@@ -171,7 +171,7 @@ fn a_frame_whose_key_was_lost_with_it_is_torn() {
     commit(&mut log, &frame([2], bob));
     drop(log);
     let (mut log, _) = open(lost.path());
-    assert_eq!((lsns(&mut log), log.profile_of(bob)), (vec![1, 2], Some(profile(3))));
+    assert_eq!((lsns(&mut log), log.profile_of(bob).unwrap()), (vec![1, 2], Some(profile(3))));
 
     // The keys of an acknowledged record are not lost by a crash: here an older key file was put in place.
     let older = copy(data.path());
@@ -203,7 +203,7 @@ fn keys_torn_at_any_byte_are_given_out_again() {
         change(&copied.path().join("keys/keys"), |bytes| bytes[at] ^= 0x41);
         let (mut log, report) = open(copied.path());
         assert_eq!((report.keys, report.keys_cut), (2, 2), "byte {at}");
-        assert_eq!((log.profile_of(ada), log.profile_of(bob)), (Some(profile(1)), None));
+        assert_eq!((log.profile_of(ada).unwrap(), log.profile_of(bob).unwrap()), (Some(profile(1)), None));
         assert_eq!(log.create_key(profile(4)).unwrap(), bob);
         commit(&mut log, &frame([2], bob));
         drop(log);
@@ -226,6 +226,11 @@ fn a_log_without_its_keys_or_epoch_is_refused() {
             other => panic!("{:?}", other.map(|(_, report)| report)),
         }
     };
+    // A key of a profile: only then is it certain that something was written under the keys.
+    let (mut log, _) = open(data.path());
+    let slot = log.create_key(profile(1)).unwrap();
+    commit(&mut log, &frame([2], slot));
+    drop(log);
     let missing = refused(&|data| fs::remove_file(data.join("keys/keys")).unwrap());
     assert!(missing.contains("key file it was written under is missing"), "{missing}");
     let other = refused(&|data| {
@@ -236,6 +241,11 @@ fn a_log_without_its_keys_or_epoch_is_refused() {
     assert!(other.contains("under other keys"), "{other}");
     let no_epoch = refused(&|data| fs::remove_file(data.join("log/epoch")).unwrap());
     assert!(no_epoch.contains("epoch file beside them is missing"), "{no_epoch}");
+    let no_epoch_beside_keys = refused(&|data| {
+        ["log", "trace"].iter().for_each(|folder| fs::remove_dir_all(data.join(folder)).unwrap());
+        fs::remove_file(data.join("keys/epoch")).unwrap();
+    });
+    assert!(no_epoch_beside_keys.contains("keys but no epoch file beside them"), "{no_epoch_beside_keys}");
     let worn_out = refused(&|data| {
         change(&data.join("log/epoch"), |bytes| {
             bytes[16..20].copy_from_slice(&((1u32 << 24) - 1).to_le_bytes());
@@ -290,6 +300,158 @@ fn traces_of_records_that_were_torn_off_are_cut_with_them() {
     assert_eq!(timeline(&log, slot), [(3, false), (2, true), (1, true)]);
 }
 
+/// A log whose records each have a trace, in a frame of its own; a checkpoint was written at `synced`.
+fn traced(data: &Path, count: u64, synced: Option<u64>) -> KeySlot {
+    let (mut log, _) = open(data);
+    let slot = log.create_key(profile(1)).unwrap();
+    for lsn in 1..=count {
+        commit(&mut log, &frame([lsn], slot));
+        log.append_traces(&[trace(lsn, slot)]).unwrap();
+        if synced == Some(lsn) {
+            log.sync_traces().run().unwrap();
+        }
+    }
+    log.keeper_settled();
+    slot
+}
+
+/// Changes one byte of the trace of record `lsn`.
+fn spoil_trace(data: &Path, lsn: u64) {
+    for path in files(&data.join("trace"), "trace") {
+        change(&path, |bytes| {
+            let mut at = 0;
+            while let Ok(frame) = FrameRead::read(Kind::Trace, &bytes[at..]) {
+                let (bytes_of_frame, last) = (frame.bytes, frame.header.last_lsn);
+                if last == Lsn(lsn) {
+                    bytes[at + HEADER_BYTES + record::HEADER_BYTES] ^= 1;
+                    return;
+                }
+                at += bytes_of_frame;
+            }
+        });
+    }
+}
+
+/// The traces that are missing.
+fn untraced(log: &LogFile, slot: KeySlot) -> Vec<u64> {
+    let without = timeline(log, slot).into_iter().rev().filter(|(_, is_traced)| !is_traced);
+    without.map(|(lsn, _)| lsn).collect()
+}
+
+#[test]
+fn one_bad_trace_is_passed_over_and_those_behind_it_are_kept() {
+    // In the first frame, in the middle, at the end of a segment; in the open segment and in those before it.
+    for spoiled in [1, 2, 30, 99, 100] {
+        let data = temporary();
+        let slot = traced(data.path(), 100, None);
+        assert!(files(&data.path().join("trace"), "trace").len() > 2);
+        spoil_trace(data.path(), spoiled);
+        let (mut log, report) = open(data.path());
+        assert_eq!(untraced(&log, slot), [spoiled]);
+        assert_eq!(
+            (report.unreadable_traces.len(), report.torn_traces.is_some()),
+            (usize::from(spoiled < 100), spoiled == 100)
+        );
+        assert_eq!(report.last_traced, if spoiled == 100 { Lsn(99) } else { Lsn(100) });
+        commit(&mut log, &frame([101], slot));
+        log.append_traces(&[trace(101, slot)]).unwrap_or_else(|error| panic!("{error}"));
+        drop(log);
+        let (log, _) = open(data.path());
+        assert_eq!(untraced(&log, slot), [spoiled], "also when it is opened again, and when its index is made");
+    }
+}
+
+#[test]
+fn what_replay_makes_again_takes_the_place_of_traces_that_cannot_be_read() {
+    let spoiled = 30;
+    for (from, last_traced, made_again) in
+        [(20, 29, true), (30, 29, true), (31, 29, false), (50, 49, false), (101, 100, false)]
+    {
+        let data = temporary();
+        let slot = traced(data.path(), 100, None);
+        spoil_trace(data.path(), spoiled);
+        let (mut log, report) = open(data.path());
+        assert_eq!(report.unreadable_traces.len(), 1);
+        let replayed: Vec<u64> = replayed(&mut log, from).iter().map(|entry| entry.lsn.0).collect();
+        assert_eq!(log.last_traced(), Lsn(last_traced), "from {from}");
+        let rows: Vec<TraceRow> = replayed.iter().map(|lsn| trace(*lsn, slot)).collect();
+        log.append_traces(&rows).unwrap();
+        let missing: &[u64] = if made_again { &[] } else { &[spoiled] };
+        assert_eq!(untraced(&log, slot), missing, "from {from}");
+        let rows = log.traces_of(slot);
+        assert!(rows.is_sorted_by(|row, older| row > older), "none is there twice: {rows:?}");
+    }
+}
+
+#[test]
+fn a_trace_segment_that_is_missing_or_holds_nothing_readable_hides_no_other() {
+    for spoil in [|path: &Path| fs::remove_file(path).unwrap(), |path: &Path| change(path, |bytes| bytes.fill(7))] {
+        let data = temporary();
+        let slot = traced(data.path(), 100, None);
+        let segments = files(&data.path().join("trace"), "trace");
+        let gone: Vec<u64> = {
+            let bytes = fs::read(&segments[1]).unwrap();
+            let first = FrameRead::read(Kind::Trace, &bytes).unwrap().header.first_lsn.0;
+            let last = FrameRead::read(Kind::Trace, &fs::read(&segments[2]).unwrap()).unwrap().header.first_lsn.0;
+            (first..last).collect()
+        };
+        fs::remove_file(segments[1].with_extension("idx")).unwrap();
+        spoil(&segments[1]);
+        let (log, report) = open(data.path());
+        assert_eq!(untraced(&log, slot), gone);
+        assert_eq!((report.unreadable_traces.len(), report.torn_traces, report.last_traced), (1, None, Lsn(100)));
+    }
+}
+
+#[test]
+fn traces_that_could_not_be_written_leave_no_gap_behind_them() {
+    let data = temporary();
+    let (mut log, _) = open(data.path());
+    let slot = log.create_key(profile(1)).unwrap();
+    commit(&mut log, &frame([1, 2, 3], slot));
+    log.append_traces(&[trace(1, slot)]).unwrap();
+    log.reserve_bytes(u64::MAX / 2);
+    assert!(matches!(log.append_traces(&[trace(2, slot)]), Err(Error::Full { .. })));
+    log.reserve_bytes(0);
+    assert!(matches!(log.append_traces(&[trace(3, slot)]), Err(Error::Stopped)), "it would stand behind a gap");
+    assert_eq!(log.last_traced(), Lsn(1));
+    let refused = log.sync_traces().run();
+    assert!(matches!(refused, Err(Error::Stopped)), "no checkpoint may be written over it: {refused:?}");
+    commit(&mut log, &frame([4], slot));
+    drop(log);
+    let (mut log, _) = open(data.path());
+    log.append_traces(&[trace(1, slot), trace(2, slot), trace(3, slot), trace(4, slot)]).unwrap();
+    log.sync_traces().run().unwrap();
+    assert_eq!(untraced(&log, slot), Vec::<u64>::new());
+}
+
+#[test]
+fn traces_are_synced_before_a_checkpoint_and_later_frames_say_so() {
+    let data = temporary();
+    traced(data.path(), 4, Some(2));
+    let bytes = fs::read(files(&data.path().join("trace"), "trace").remove(0)).unwrap();
+    let (mut at, mut durable) = (0, Vec::new());
+    while let Ok(frame) = FrameRead::read(Kind::Trace, &bytes[at..]) {
+        durable.push(frame.header.durable);
+        at += frame.bytes;
+    }
+    assert_eq!(durable, [0, 0, 2, 2]);
+}
+
+#[test]
+fn the_traces_of_a_long_replay_fit() {
+    let data = temporary();
+    let (mut log, _) = open(data.path());
+    commit(&mut log, &frame(1..=40, KeySlot(0)));
+    let mut noise = vec![0; 100_000];
+    blake3::Hasher::new().finalize_xof().fill(&mut noise);
+    let rows: Vec<TraceRow> = (1..=40).map(|lsn| TraceRow { body: noise.clone(), ..trace(lsn, KeySlot(0)) }).collect();
+    log.append_traces(&rows).unwrap();
+    drop(log);
+    let (log, report) = open(data.path());
+    assert_eq!((report.last_traced, untraced(&log, KeySlot(0))), (Lsn(40), vec![]));
+}
+
 type SlotAndNonce = (u32, [u8; 12]);
 
 /// Every sealed record in the log and trace files: its slot and nonce, and what was sealed.
@@ -311,6 +473,68 @@ fn sealed_records(data: &Path) -> Vec<(SlotAndNonce, Vec<u8>)> {
         }
     }
     records
+}
+
+/// Whoever keeps the keys and begins a new log has copies of the old one: nothing may be sealed again as it was there.
+#[test]
+fn a_new_log_under_old_keys_uses_no_nonce_of_the_old_one() {
+    let data = temporary();
+    let old = |data: &Path| {
+        let (mut log, _) = open(data);
+        let slot = if log.last_lsn() == Lsn(0) { log.create_key(profile(1)).unwrap() } else { KeySlot(1) };
+        for lsn in log.last_lsn().0 + 1..=log.last_lsn().0 + 5 {
+            commit(&mut log, &frame([lsn], slot));
+            log.append_traces(&[trace(lsn, slot)]).unwrap();
+        }
+        slot
+    };
+    old(data.path());
+    let earlier = copy(data.path());
+    old(data.path());
+    let mut used: BTreeMap<SlotAndNonce, Vec<u8>> = sealed_records(data.path()).into_iter().collect();
+    let lose = |folders: &[&str]| {
+        for folder in folders {
+            fs::remove_dir_all(data.path().join(folder)).unwrap();
+            fs::create_dir(data.path().join(folder)).unwrap();
+        }
+    };
+    let put_back = |folders: &[&str]| {
+        for folder in folders {
+            for entry in fs::read_dir(earlier.path().join(folder)).unwrap() {
+                let path = entry.unwrap().path();
+                fs::copy(&path, data.path().join(folder).join(path.file_name().unwrap())).unwrap();
+            }
+        }
+    };
+    let cases: [&dyn Fn(); 3] = [
+        &|| lose(&["log", "trace"]),
+        // A backup of the log under the keys of now, and the other way round.
+        &|| {
+            lose(&["log", "trace"]);
+            put_back(&["log", "trace"]);
+        },
+        &|| {
+            lose(&["keys"]);
+            put_back(&["keys"]);
+        },
+    ];
+    for (number, case) in cases.into_iter().enumerate() {
+        case();
+        let before = sealed_records(data.path());
+        old(data.path());
+        for (nonce, bytes) in sealed_records(data.path()) {
+            let is_old = before.iter().any(|(held, _)| *held == nonce);
+            assert!(is_old || used.insert(nonce, bytes).is_none(), "case {number}: {nonce:?} was used before");
+        }
+    }
+    // What an interrupted first start leaves is no reason to refuse the second.
+    let data = temporary();
+    drop(open(data.path()));
+    fs::remove_file(data.path().join("keys/epoch")).unwrap();
+    fs::remove_dir_all(data.path().join("log")).unwrap();
+    let (mut log, report) = open(data.path());
+    commit(&mut log, &frame([1], KeySlot(0)));
+    assert_eq!(report.epoch, 1);
 }
 
 proptest! {

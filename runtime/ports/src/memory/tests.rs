@@ -1,6 +1,7 @@
 use super::*;
-use crate::log::Body;
-use model::PartitionId;
+use crate::log::{Body, Error, Frame, History, Log};
+use crate::state::{Row, Scan, State};
+use model::{KeySlot, PartitionId};
 use std::sync::atomic::{AtomicU8, Ordering};
 
 fn frame(lsns: impl IntoIterator<Item = u64>, slot: KeySlot) -> Frame {
@@ -13,6 +14,11 @@ fn frame(lsns: impl IntoIterator<Item = u64>, slot: KeySlot) -> Frame {
 
 fn stamp(lsn: u64) -> Timestamp {
     Timestamp::from_ms(lsn as i64 * 10)
+}
+
+/// A crash after which so many frames that were not synced survive, with everything else.
+fn frames(kept: usize) -> Survivors {
+    Survivors { frames: kept, ..Survivors::ALL }
 }
 
 fn trace(lsn: u64) -> TraceRow {
@@ -80,7 +86,7 @@ fn a_crash_leaves_what_is_durable_and_the_chosen_frames_after_it() {
         log.append(&frame([4, 5], KeySlot(0))).unwrap();
         assert_eq!(disk.durable_entries().len(), 2);
         drop(log);
-        disk.crash(kept);
+        disk.crash(frames(kept));
         let mut log = disk.open_log();
         assert_eq!(replayed(&mut log, 0), survive);
         assert_eq!(Some(&log.last_lsn().0), survive.last());
@@ -101,25 +107,31 @@ fn what_is_appended_while_a_sync_runs_is_not_durable_by_it() {
     log.append(&frame([2], second)).unwrap();
     log.finish_sync().unwrap();
     assert_eq!(disk.durable_entries().len(), 1);
-    disk.crash(0);
+    disk.crash(Survivors::default());
     let mut log = disk.open_log();
     assert_eq!(replayed(&mut log, 0), [1]);
-    assert_eq!(log.profile_of(first), Some(ProfileId([1; 16])));
-    assert_eq!(log.profile_of(second), None);
+    assert_eq!(log.profile_of(first).unwrap(), Some(ProfileId([1; 16])));
+    assert_eq!(log.profile_of(second).unwrap(), None);
     assert_eq!(log.create_key(ProfileId([3; 16])).unwrap(), second, "a slot that did not survive is given out again");
 }
 
 #[test]
-fn the_key_of_a_frame_that_survives_survives_with_it() {
-    let disk = Disk::new();
-    let mut log = disk.open_log();
-    let slots = [1, 2, 3].map(|byte| log.create_key(ProfileId([byte; 16])).unwrap());
-    assert_eq!(slots, [KeySlot(1), KeySlot(2), KeySlot(3)], "slot 0 is the installation's");
-    log.append(&frame([1], slots[1])).unwrap();
-    disk.crash(1);
-    let log = disk.open_log();
-    assert_eq!(slots.map(|slot| log.profile_of(slot)), [Some(ProfileId([1; 16])), Some(ProfileId([2; 16])), None]);
-    assert_eq!(log.profile_of(KeySlot::INSTALLATION), None);
+fn a_frame_whose_key_is_lost_is_lost_with_it() {
+    for (keys, survive) in [(2, vec![1]), (1, vec![]), (3, vec![1, 2])] {
+        let disk = Disk::new();
+        let mut log = disk.open_log();
+        let slots = [1, 2, 3].map(|byte| log.create_key(ProfileId([byte; 16])).unwrap());
+        assert_eq!(slots, [KeySlot(1), KeySlot(2), KeySlot(3)], "slot 0 is the installation's");
+        log.append(&frame([1], slots[1])).unwrap();
+        log.append(&frame([2], slots[2])).unwrap();
+        disk.crash(Survivors { keys, ..Survivors::ALL });
+        let mut log = disk.open_log();
+        assert_eq!(replayed(&mut log, 0), survive);
+        let held = slots.map(|slot| log.profile_of(slot).unwrap());
+        let drawn = [1, 2, 3].map(|byte| Some(ProfileId([byte; 16])).filter(|_| usize::from(byte) <= keys));
+        assert_eq!(held, drawn);
+        assert_eq!(log.profile_of(KeySlot::INSTALLATION).unwrap(), None);
+    }
 }
 
 #[test]
@@ -158,13 +170,13 @@ fn a_sync_that_fails_is_not_taken_for_durable() {
         log.begin_sync().unwrap();
         log.finish_sync().unwrap_err();
         assert!(matches!(log.begin_sync(), Err(Error::Stopped)), "{fault:?}");
-        planned.disk.crash(0);
+        planned.disk.crash(frames(0));
         assert_eq!(planned.disk.durable_entries().len(), durable, "{fault:?}");
     }
 }
 
 #[test]
-fn a_full_disk_takes_nothing_and_the_log_goes_on_when_there_is_room() {
+fn t16_a_full_disk_takes_nothing_and_the_log_goes_on_when_there_is_room() {
     let planned = planned(Place::Append, Fault::Full);
     let mut log = planned.disk.open_log();
     planned.arm();
@@ -177,32 +189,78 @@ fn a_full_disk_takes_nothing_and_the_log_goes_on_when_there_is_room() {
 }
 
 #[test]
-fn traces_that_cannot_be_written_stop_nobody() {
+fn traces_that_cannot_be_written_stop_nobody_but_let_nothing_stand_behind_the_gap() {
     let planned = planned(Place::AppendTraces, Fault::FailBefore);
     let mut log = planned.disk.open_log();
+    commit(&mut log, &frame([1, 2, 3], KeySlot(0)));
+    log.append_traces(&[trace(1)]).unwrap();
     planned.arm();
-    log.append_traces(&[trace(1)]).unwrap_err();
-    commit(&mut log, &frame([1], KeySlot(0)));
-    assert_eq!(log.last_traced(), Lsn(0));
+    log.append_traces(&[trace(2)]).unwrap_err();
+    planned.armed.store(0, Ordering::Relaxed);
+    assert!(matches!(log.append_traces(&[trace(3)]), Err(Error::Stopped)));
+    assert_eq!(log.last_traced(), Lsn(1));
+    assert!(matches!(log.sync_traces().run(), Err(Error::Stopped)), "no checkpoint may be written over the gap");
+    commit(&mut log, &frame([4], KeySlot(0)));
+    drop(log);
+    let mut log = planned.disk.open_log();
+    log.append_traces(&[trace(1), trace(2), trace(3), trace(4)]).unwrap();
+    assert_eq!(log.last_traced(), Lsn(4));
 }
 
 #[test]
-fn a_crash_loses_traces_of_lost_records_and_those_not_yet_needed_by_a_checkpoint() {
+fn a_crash_loses_traces_of_lost_records_and_those_that_were_not_synced() {
     let disk = Disk::new();
     let mut log = disk.open_log();
     commit(&mut log, &frame([1, 2], KeySlot(0)));
     log.append_traces(&[trace(1), trace(2)]).unwrap();
-    log.release(Lsn(3));
-    assert_eq!(disk.released(), Lsn(3));
+    let sync = log.sync_traces();
     commit(&mut log, &frame([3, 4, 5], KeySlot(0)));
     log.append(&frame([6], KeySlot(0))).unwrap();
     log.append_traces(&[trace(3), trace(4), trace(5), trace(6)]).unwrap();
-    disk.crash(0);
+    sync.run().unwrap();
+    disk.crash(frames(0));
     assert_eq!(disk.open_log().last_traced(), Lsn(5), "record 6 was lost");
-    disk.lose_traces(2);
+    disk.crash(Survivors { traces: 2, ..Survivors::ALL });
     assert_eq!(disk.open_log().last_traced(), Lsn(4));
-    disk.lose_traces(0);
-    assert_eq!(disk.open_log().last_traced(), Lsn(2), "a checkpoint holds records 1 and 2: nobody replays them");
+    disk.crash(Survivors { traces: 0, ..Survivors::ALL });
+    assert_eq!(disk.open_log().last_traced(), Lsn(2), "the sync was begun before the others were appended");
+}
+
+#[test]
+fn what_was_released_is_gone_and_asking_for_it_is_refused() {
+    let disk = Disk::new();
+    let mut log = disk.open_log();
+    for lsns in [1..=2, 3..=5, 6..=6] {
+        commit(&mut log, &frame(lsns, KeySlot(0)));
+    }
+    log.release(Lsn(4));
+    assert_eq!(disk.released(), Lsn(4));
+    assert_eq!(replayed(&mut log, 0), [3, 4, 5, 6], "whole frames go");
+    assert_eq!(replayed(&mut log, 4), [4, 5, 6]);
+    let refused = log.replay(Lsn(2), &mut |_| Ok(()));
+    assert!(matches!(refused, Err(Error::Damaged { .. })), "{refused:?}");
+    log.release(Lsn(99));
+    assert_eq!(replayed(&mut log, 0), [6], "the last one says where the next goes on");
+    assert_eq!(disk.durable_entries().len(), 6, "checkers still see all");
+    assert_eq!(replayed(&mut disk.without_state().open_log(), 1), [1, 2, 3, 4, 5, 6]);
+}
+
+#[test]
+fn reading_can_fail_too() {
+    for place in [Place::Replay, Place::ProfileOf, Place::StateGet, Place::StateScan] {
+        let planned = planned(place, Fault::FailBefore);
+        let (mut log, state) = (planned.disk.open_log(), planned.disk.open_state());
+        planned.arm();
+        let replayed = log.replay(Lsn(1), &mut |_| Ok(())).is_err();
+        let held = log.profile_of(KeySlot(1)).is_err();
+        let got = state.get(Keyspace::Meta, b"a").is_err();
+        let scanned = state.scan(Keyspace::Meta, b"", None, &mut |_, _| Ok(Scan::Continue)).is_err();
+        let failed =
+            [(Place::Replay, replayed), (Place::ProfileOf, held), (Place::StateGet, got), (Place::StateScan, scanned)];
+        assert_eq!(failed.into_iter().find(|(_, is_failed)| *is_failed), Some((place, true)));
+        assert_eq!(failed.iter().filter(|(_, is_failed)| *is_failed).count(), 1);
+        assert!(!place.is_write());
+    }
 }
 
 #[test]
@@ -290,7 +348,7 @@ fn a_batch_is_written_whole_or_not_at_all_and_outlives_a_crash() {
         planned.arm();
         let delete = Row { keyspace: Keyspace::Meta, key: b"b".to_vec(), value: None };
         state.write(vec![put(Keyspace::Meta, b"a", b"2"), delete]).unwrap_err();
-        planned.disk.crash(0);
+        planned.disk.crash(frames(0));
         let state = planned.disk.open_state();
         let held = [b"a", b"b"].map(|key| state.get(Keyspace::Meta, key).unwrap());
         let expected = if survives { [Some(b"2".to_vec()), None] } else { [Some(b"1".to_vec()), Some(b"1".to_vec())] };
