@@ -27,8 +27,9 @@ pub struct LogFile {
     traces_readable_to: Option<Lsn>,
     /// What was written to the traces since a sync of them was last asked for.
     traces_unsynced: Vec<Target>,
-    /// Rows could not be written or synced: none may follow, and no checkpoint be written, until the log is opened anew.
-    traces_stopped: Arc<AtomicBool>,
+    /// A sync of them failed, and is never repeated on the same data: no checkpoint is written until the log is opened
+    /// anew.
+    traces_unsyncable: Arc<AtomicBool>,
     log_syncer: Syncer,
     key_syncer: Syncer,
     syncing: Syncing,
@@ -125,7 +126,7 @@ impl LogFile {
             traces,
             traces_readable_to,
             traces_unsynced: Vec::new(),
-            traces_stopped: Arc::default(),
+            traces_unsyncable: Arc::default(),
             syncing: Syncing::default(),
             reader,
             secrets,
@@ -244,9 +245,6 @@ impl LogFile {
     }
 
     fn try_append_traces(&mut self, rows: &[TraceRow]) -> Result<(), Error> {
-        if self.traces_stopped.load(Ordering::Acquire) {
-            return Err(Error::Stopped);
-        }
         self.check_room()?;
         let last_traced = self.traces.last_lsn;
         let mut rows = &rows[rows.partition_point(|row| row.lsn <= last_traced)..];
@@ -441,23 +439,22 @@ impl Log for LogFile {
 
     fn append_traces(&mut self, rows: &[TraceRow]) -> Result<(), Error> {
         self.check_running()?;
-        let appended = self.try_append_traces(rows);
-        self.traces_stopped.fetch_or(appended.is_err(), Ordering::AcqRel);
-        appended
+        // NOTE: a frame that was half written is written over by the next: none is there until it is whole.
+        self.try_append_traces(rows)
     }
 
     fn sync_traces(&mut self) -> TraceSync {
         let targets = std::mem::take(&mut self.traces_unsynced);
         let (sequence, durable) = (self.traces.sequence, Arc::clone(&self.traces.durable));
-        let is_stopped = Arc::clone(&self.traces_stopped);
+        let unsyncable = Arc::clone(&self.traces_unsyncable);
         TraceSync::new(move || {
-            if is_stopped.load(Ordering::Acquire) {
+            if unsyncable.load(Ordering::Acquire) {
                 return Err(Error::Stopped);
             }
             let synced = targets.iter().try_for_each(Target::sync);
             match &synced {
                 Ok(()) => drop(durable.fetch_max(sequence, Ordering::AcqRel)),
-                Err(_) => is_stopped.store(true, Ordering::Release),
+                Err(_) => unsyncable.store(true, Ordering::Release),
             }
             synced
         })

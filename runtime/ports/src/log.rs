@@ -208,9 +208,9 @@ pub trait Log: Send {
     /// ascend by lsn, at most one for a record; those up to `last_traced` are there already and are left out.
     ///
     /// # Errors
-    /// See [`Error`]. The trace file then takes no rows until the log is opened anew, so that no later row stands
-    /// behind a gap: `last_traced` stays before it, and replay fills it. Records are appended as before, but no
-    /// checkpoint may be written over what was not traced, for nobody would make those rows again.
+    /// See [`Error`]; the log goes on, and `last_traced` says how far the rows are there. The caller keeps the others
+    /// and gives them again before any later ones, for behind a gap nobody makes them again, and no checkpoint may be
+    /// written meanwhile, for what it holds is not replayed.
     fn append_traces(&mut self, rows: &[TraceRow]) -> Result<(), Error>;
 
     /// What makes the rows appended so far durable. Run it before a checkpoint is written: what the checkpoint holds

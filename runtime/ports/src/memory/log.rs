@@ -10,8 +10,8 @@ pub struct MemoryLog {
     disk: Disk,
     stopped: bool,
     syncing: Option<Written>,
-    /// Rows could not be written or synced (see [`Log::append_traces`]).
-    traces_stopped: Arc<AtomicBool>,
+    /// A sync of them failed: no checkpoint is written until the log is opened anew.
+    traces_unsyncable: Arc<AtomicBool>,
 }
 
 /// What was written when a sync was begun: all that it makes durable.
@@ -29,7 +29,7 @@ impl Disk {
         content.frames_durable = content.frames.len();
         content.keys_durable = content.keys.len();
         drop(content);
-        MemoryLog { disk: self.clone(), stopped: false, syncing: None, traces_stopped: Arc::default() }
+        MemoryLog { disk: self.clone(), stopped: false, syncing: None, traces_unsyncable: Arc::default() }
     }
 
     /// Does `act`, or what the faults say instead.
@@ -169,29 +169,24 @@ impl Log for MemoryLog {
     fn append_traces(&mut self, rows: &[TraceRow]) -> Result<(), Error> {
         self.check_running()?;
         assert!(rows.is_sorted_by(|row, next| row.lsn < next.lsn), "trace rows must ascend");
-        if self.traces_stopped.load(Ordering::Relaxed) {
-            return Err(Error::Stopped);
-        }
         let last_traced = self.last_traced();
         let new: Vec<TraceRow> = rows.iter().filter(|row| row.lsn > last_traced).cloned().collect();
-        let written = self.disk.guarded(Place::AppendTraces, |content| {
+        self.disk.guarded(Place::AppendTraces, |content| {
             content.traces.extend(new.into_iter().map(|row| (row.lsn, row)));
-        });
-        self.traces_stopped.fetch_or(written.is_err(), Ordering::Relaxed);
-        written
+        })
     }
 
     fn sync_traces(&mut self) -> TraceSync {
         let (disk, written) = (self.disk.clone(), self.last_traced());
-        let stopped = Arc::clone(&self.traces_stopped);
+        let unsyncable = Arc::clone(&self.traces_unsyncable);
         TraceSync::new(move || {
-            if stopped.load(Ordering::Relaxed) {
+            if unsyncable.load(Ordering::Relaxed) {
                 return Err(Error::Stopped);
             }
             let synced = disk.guarded(Place::SyncTraces, |content| {
                 content.traced_durably = content.traced_durably.max(written);
             });
-            stopped.fetch_or(synced.is_err(), Ordering::Relaxed);
+            unsyncable.fetch_or(synced.is_err(), Ordering::Relaxed);
             synced
         })
     }
