@@ -218,11 +218,6 @@ impl Keys {
         Ok(())
     }
 
-    /// What `slot` holds, for reading a record of it.
-    pub fn slot(&mut self, slot: KeySlot) -> Result<Option<Slot>, Error> {
-        self.cache.get(&self.file, slot)
-    }
-
     /// The key to write a record of `slot` under; None when it was destroyed.
     pub fn key(&mut self, slot: KeySlot) -> Result<Option<Key>, Error> {
         match self.cache.get(&self.file, slot)? {

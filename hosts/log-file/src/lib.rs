@@ -41,6 +41,7 @@ mod keys;
 mod log;
 mod open;
 mod record;
+mod replay;
 mod segment;
 mod syncer;
 mod writer;

@@ -1,18 +1,18 @@
 //! [`LogFile`]: the log of one machine.
 
 use crate::disk::{self, damaged, failed};
-use crate::frame::{self, FRAME_BYTES_MAX, Frame as FrameRead, NoFrame};
-use crate::history::{LogReader, erased_or_open};
+use crate::frame::{self, FRAME_BYTES_MAX};
+use crate::history::LogReader;
 use crate::keeper::{House, Job, Keeper, PreparedPlace};
 use crate::keys::{self, Beside, Cache, Keys, Secrets};
 use crate::open::{Opened, Opening, any_segment};
 use crate::record::{Epoch, Kind};
-use crate::segment::Segment;
+use crate::replay::Replay;
 use crate::syncer::{Syncer, Target};
 use crate::writer::{Writer, Written};
 use crate::{OpenReport, Options, epoch};
 use model::{KeySlot, Lsn, ProfileId, Timestamp};
-use ports::log::{Entry, Error, Frame, Log, RecordRef, TraceRow, TraceSync};
+use ports::log::{Error, Frame, Log, RecordRef, TraceRow, TraceSync};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -408,19 +408,14 @@ impl Log for LogFile {
         finished
     }
 
-    fn replay(&mut self, from: Lsn, visit: &mut dyn FnMut(Entry) -> Result<(), Error>) -> Result<(), Error> {
+    fn replay(&mut self, from: Lsn) -> Result<ports::log::Replay, Error> {
         self.cut_unreadable_traces(from)?;
         let segments = self.log.segments.all();
         if let Some(oldest) = segments.first().filter(|oldest| from != Lsn(0) && from < oldest.first_lsn) {
             let what = format!("the records before {} are gone, and those from {from} on are needed", oldest.first_lsn);
             return Err(damaged(&oldest.path, 0, what));
         }
-        let start = segments.partition_point(|segment| segment.first_lsn <= from).saturating_sub(1);
-        let mut sequence = None;
-        for segment in &segments[start..] {
-            replay_segment(segment, &mut self.keys, from, &mut sequence, visit)?;
-        }
-        Ok(())
+        Ok(Box::new(Replay::new(segments, Arc::clone(&self.keys.file), from)))
     }
 
     fn release(&mut self, before: Lsn) {
@@ -458,42 +453,5 @@ impl Log for LogFile {
             }
             synced
         })
-    }
-}
-
-/// Visits the records of a segment from lsn `from` on. `sequence` is that of the frame before.
-fn replay_segment(
-    segment: &Segment,
-    keys: &mut Keys,
-    from: Lsn,
-    sequence: &mut Option<u64>,
-    visit: &mut dyn FnMut(Entry) -> Result<(), Error>,
-) -> Result<(), Error> {
-    let Some(bytes) = segment.read()? else { return Ok(()) };
-    let mut at = 0;
-    loop {
-        let damaged = |what: &str| damaged(&segment.path, at as u64, what);
-        let frame = match FrameRead::read(segment.kind, &bytes[at..]) {
-            Ok(frame) => frame,
-            Err(NoFrame::Empty) => return Ok(()),
-            Err(NoFrame::Bad(what)) => return Err(damaged(what)),
-        };
-        if sequence.is_some_and(|last| frame.header.sequence != last + 1) {
-            return Err(damaged("the frames before this one are missing"));
-        }
-        *sequence = Some(frame.header.sequence);
-        let wanted = frame.records.iter().filter(|record| record.sealed.header.lsn >= from);
-        for record in wanted {
-            let header = record.sealed.header;
-            let body = erased_or_open(&record.sealed, segment.kind, keys.slot(header.slot)?).map_err(damaged)?;
-            visit(Entry {
-                lsn: header.lsn,
-                partition: header.partition,
-                slot: header.slot,
-                stamp: header.stamp,
-                body,
-            })?;
-        }
-        at += frame.bytes;
     }
 }

@@ -151,6 +151,9 @@ impl std::fmt::Debug for TraceSync {
     }
 }
 
+/// The records of a log as they are read back, one by one.
+pub type Replay = Box<dyn Iterator<Item = Result<Entry, Error>> + Send>;
+
 pub trait Log: Send {
     /// The last record that was found when the log was opened or was appended since; `Lsn(0)` when there is none.
     fn last_lsn(&self) -> Lsn;
@@ -180,12 +183,14 @@ pub trait Log: Send {
     /// See [`Error`]; nothing appended since the last good sync may then be taken for durable.
     fn finish_sync(&mut self) -> Result<(), Error>;
 
-    /// Reads every durable record from `from` on, in order; `Lsn(0)`: from the oldest that is kept. Recovery makes the traces of all of them again: where some
-    /// of those in the trace file cannot be read, `last_traced` is before them afterwards.
+    /// Every durable record from `from` on, in order; `Lsn(0)`: from the oldest that is kept. What it answers borrows
+    /// nothing, so that one thread reads ahead while another applies, and ends at its first error. Recovery makes the
+    /// traces of all of them again: where some of those in the trace file cannot be read, `last_traced` is before them
+    /// afterwards.
     ///
     /// # Errors
-    /// See [`Error`], or what `visit` answers; [`Error::Damaged`] where records from `from` on are there no more.
-    fn replay(&mut self, from: Lsn, visit: &mut dyn FnMut(Entry) -> Result<(), Error>) -> Result<(), Error>;
+    /// See [`Error`]; [`Error::Damaged`] where records from `from` on are there no more.
+    fn replay(&mut self, from: Lsn) -> Result<Replay, Error>;
 
     /// Says that recovery will not ask for records before `before` any more: a checkpoint that holds them is durable.
     /// Retention may delete whole segments below.

@@ -67,6 +67,8 @@ pub enum Error {
     Log(#[from] ports::log::Error),
     #[error(transparent)]
     State(#[from] ports::state::Error),
+    #[error("no thread to read the log: {why}")]
+    NoThread { why: String },
     #[error("record {lsn} of the log cannot be read: {why}")]
     Record { lsn: Lsn, why: String },
     #[error(

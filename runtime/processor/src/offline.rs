@@ -23,30 +23,20 @@ impl<L: Log> Offline<L> {
     /// See [`Error`].
     pub fn open<S: State + ?Sized>(mut log: L, state: &S) -> Result<Self, Error> {
         let mut control = read_control(state)?;
-        let mut unreadable = None;
-        log.replay(checkpointed(state)?.next(), &mut |Entry { lsn, partition, stamp, body, .. }| {
-            if partition != PartitionId::CONTROL {
-                return Ok(());
-            }
-            let Body::Command(body) = body else { return Ok(()) };
-            match codec::decode_command(&body) {
-                Ok(Command::Control(command)) => {
+        for entry in log.replay(checkpointed(state)?.next())? {
+            let Entry { lsn, partition, stamp, body, .. } = entry?;
+            let (PartitionId::CONTROL, Body::Command(body)) = (partition, body) else { continue };
+            let unreadable = |why: String| Error::Record { lsn, why };
+            match codec::decode_command(&body).map_err(|error| unreadable(error.to_string()))? {
+                Command::Control(command) => {
                     control::apply(&mut control, &command, stamp);
                 }
-                Ok(Command::Profile { .. } | Command::Partition(_)) => {
-                    let why = "it is no control command, and lies in the control partition".to_owned();
-                    unreadable.get_or_insert(Error::Record { lsn, why });
-                }
-                Err(error) => {
-                    unreadable.get_or_insert(Error::Record { lsn, why: error.to_string() });
+                Command::Profile { .. } | Command::Partition(_) => {
+                    return Err(unreadable("it is no control command, and lies in the control partition".to_owned()));
                 }
             }
-            Ok(())
-        })?;
-        match unreadable {
-            Some(error) => Err(error),
-            None => Ok(Offline { log, control }),
         }
+        Ok(Offline { log, control })
     }
 
     pub fn control(&self) -> &Control {

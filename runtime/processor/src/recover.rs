@@ -4,14 +4,15 @@ use crate::dispatcher::Waiting;
 use crate::group::{Error, Group, Options, Own};
 use crate::input::Released;
 use crate::partition::Stopped;
+use crossbeam_channel::Sender;
 use engine::command::Command;
 use engine::control::Control;
 use engine::state::{OutboxKind, OutboxState};
 use engine::{Profile, RULES_VERSION};
 use model::journey::JourneyState;
 use model::send::Settlement;
-use model::{Lsn, PartitionId, ProfileId, Text};
-use ports::log::Body;
+use model::{KeySlot, Lsn, PartitionId, ProfileId, Text, Timestamp};
+use ports::log::{Body, Entry, Replay};
 use ports::rows;
 use ports::state::Scan;
 use ports::{Keyspace, Log, State, codec, state};
@@ -91,36 +92,37 @@ impl<L: Log, S: State + ?Sized, T> Group<L, S, T> {
     }
 
     /// Applies the log behind the checkpoint again. Nothing leaves: what is owed is found in the outbox afterwards.
+    /// Another thread reads and decodes ahead.
     fn replay(&mut self, rules_version: u32, recovered: &mut Recovered) -> Result<(), Error> {
-        let from = self.partitions.iter().map(|partition| partition.applied).min().unwrap_or_default().next();
         recovered.checkpointed = self.checkpointed;
-        let mut entries = Vec::new();
-        self.log.replay(from, &mut |entry| {
-            entries.push(entry);
+        let applied: Vec<Lsn> = self.partitions.iter().map(|partition| partition.applied).collect();
+        // A stopped partition applies nothing, so that it does not make everyone read from where it stands.
+        let running = self.partitions.iter().filter(|partition| partition.stopped.is_none());
+        let from = running.map(|partition| partition.applied).min().unwrap_or(self.checkpointed).next();
+        let tail = Tail { entries: self.log.replay(from)?, applied, control_applied: self.checkpointed };
+        std::thread::scope(|scope| {
+            let (sender, batches) = crossbeam_channel::bounded(READ_AHEAD_BATCHES);
+            // NOTE: it ends when the tail does or when nobody takes its batches any more.
+            let reading = std::thread::Builder::new().name("replay".into());
+            let spawned = reading.spawn_scoped(scope, move || tail.read_into(&sender));
+            spawned.map_err(|error| Error::NoThread { why: error.to_string() })?;
+            for batch in batches {
+                self.replay_batch(batch?, rules_version, recovered)?;
+            }
             Ok(())
-        })?;
+        })
+    }
+
+    fn replay_batch(&mut self, batch: Vec<Read>, rules_version: u32, recovered: &mut Recovered) -> Result<(), Error> {
         // Control commands decide nothing about profiles: a key made offline is the same under any rules.
-        let ruled = |entry: &ports::Entry| entry.partition != PartitionId::CONTROL;
-        if rules_version != RULES_VERSION && entries.iter().any(ruled) && !self.options.accept_rules_change {
+        let ruled = |read: &Read| read.partition != PartitionId::CONTROL;
+        if rules_version != RULES_VERSION && batch.iter().any(ruled) && !self.options.accept_rules_change {
             return Err(Error::RulesChanged { found: rules_version, ours: RULES_VERSION });
         }
-        let (last_traced, control_applied) = (self.log.last_traced(), self.checkpointed);
-        let mut traces = Vec::new();
-        for entry in entries {
-            // What was erased needs no replay: the checkpoint that holds the erasure was durable before its key went.
-            let Body::Command(body) = &entry.body else { continue };
-            let applied = if entry.partition == PartitionId::CONTROL {
-                control_applied
-            } else {
-                self.partitions[usize::from(entry.partition.0)].applied
-            };
-            if entry.lsn <= applied {
-                continue;
-            }
-            let command: Command = codec::decode_command(body)
-                .map_err(|error| Error::Record { lsn: entry.lsn, why: error.to_string() })?;
-            self.now = self.now.max(entry.stamp);
-            let (lsn, partition, slot, stamp) = (entry.lsn, entry.partition, entry.slot, entry.stamp);
+        let last_traced = self.log.last_traced();
+        let mut traces = Vec::with_capacity(batch.len());
+        for Read { lsn, partition, slot, stamp, command } in batch {
+            self.now = self.now.max(stamp);
             let nobody: Option<&mut Released<T>> = None;
             let trace = self.apply_one(lsn, partition, slot, &command, stamp, nobody)?;
             traces.extend(trace.filter(|trace| trace.lsn > last_traced));
@@ -285,6 +287,70 @@ pub(crate) fn checkpointed<S: State + ?Sized>(state: &S) -> Result<Lsn, Error> {
         checkpointed = checkpointed.max(row.applied_lsn);
     }
     Ok(checkpointed)
+}
+
+/// Records read at once, and batches read ahead of what is applied.
+const READ_BATCH_RECORDS: usize = 1_024;
+const READ_AHEAD_BATCHES: usize = 8;
+
+/// The log behind the checkpoint.
+struct Tail {
+    entries: Replay,
+    /// What each partition has already.
+    applied: Vec<Lsn>,
+    control_applied: Lsn,
+}
+
+/// A record that is to be applied again.
+struct Read {
+    lsn: Lsn,
+    partition: PartitionId,
+    slot: KeySlot,
+    stamp: Timestamp,
+    command: Command,
+}
+
+impl Tail {
+    fn read_into(self, batches: &Sender<Result<Vec<Read>, Error>>) {
+        let Tail { entries, applied, control_applied } = self;
+        let mut batch = Vec::with_capacity(READ_BATCH_RECORDS);
+        for entry in entries {
+            let read = entry.map_err(Error::from).and_then(|entry| {
+                let has = match entry.partition {
+                    PartitionId::CONTROL => control_applied,
+                    PartitionId(partition) => applied[usize::from(partition)],
+                };
+                if entry.lsn <= has { Ok(None) } else { read(entry) }
+            });
+            match read {
+                Ok(None) => continue,
+                Ok(Some(read)) => batch.push(read),
+                Err(error) => {
+                    let before = std::mem::take(&mut batch);
+                    // Nobody takes it when applying what was before went wrong already; that error is told then.
+                    let _untold = batches.send(Ok(before)).and_then(|()| batches.send(Err(error)));
+                    return;
+                }
+            }
+            if batch.len() == READ_BATCH_RECORDS
+                && batches.send(Ok(std::mem::replace(&mut batch, Vec::with_capacity(READ_BATCH_RECORDS)))).is_err()
+            {
+                return;
+            }
+        }
+        if !batch.is_empty() {
+            let _untold = batches.send(Ok(batch));
+        }
+    }
+}
+
+/// None: its profile was erased. That needs no replay: the checkpoint that holds the erasure was durable before the key
+/// went.
+fn read(entry: Entry) -> Result<Option<Read>, Error> {
+    let Entry { lsn, partition, slot, stamp, body } = entry;
+    let Body::Command(body) = body else { return Ok(None) };
+    let command = codec::decode_command(&body).map_err(|error| Error::Record { lsn, why: error.to_string() })?;
+    Ok(Some(Read { lsn, partition, slot, stamp, command }))
 }
 
 fn damaged(keyspace: Keyspace, key: &str, error: &codec::Error) -> Error {

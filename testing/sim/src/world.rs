@@ -5,7 +5,7 @@ use crate::checks::{self, Violation, violated};
 use engine::command::{DocumentChange, InteractionOccurred};
 use model::send::{Rendered, Settlement};
 use model::{Attributes, EffectId, Event, Identity, ProfileId, Text, Timestamp, Value};
-use ports::log::{Entry, Error, Frame, Log, TraceRow};
+use ports::log::{Error, Frame, Log, Replay, TraceRow};
 use ports::memory::{Disk, Fault, MemoryLog, MemoryState, Place};
 use ports::state::{self, State};
 use ports::{Keyspace, Row};
@@ -75,8 +75,8 @@ impl Log for BuggyLog {
         }
         self.inner.finish_sync()
     }
-    fn replay(&mut self, from: model::Lsn, visit: &mut dyn FnMut(Entry) -> Result<(), Error>) -> Result<(), Error> {
-        self.inner.replay(from, visit)
+    fn replay(&mut self, from: model::Lsn) -> Result<Replay, Error> {
+        self.inner.replay(from)
     }
     fn release(&mut self, before: model::Lsn) {
         self.inner.release(before);

@@ -129,12 +129,16 @@ fn arbitrary_bytes_for_a_file_are_an_error_or_a_cut() {
         });
         if let Ok((mut log, _)) = LogFile::open(options(copied.path())) {
             let mut last = 0;
-            let replayed = log.replay(Lsn(0), &mut |entry| {
-                assert_eq!(entry.lsn.0, last + 1, "no record is left out silently");
-                assert_eq!(entry.body, Body::Command(body(entry.lsn.0)));
-                last += 1;
-                Ok(())
-            });
+            let mut read = || {
+                for entry in log.replay(Lsn(0))? {
+                    let entry = entry?;
+                    assert_eq!(entry.lsn.0, last + 1, "no record is left out silently");
+                    assert_eq!(entry.body, Body::Command(body(entry.lsn.0)));
+                    last += 1;
+                }
+                Ok::<(), ports::log::Error>(())
+            };
+            let replayed = read();
             prop_assert!(replayed.is_err() || last == log.last_lsn().0);
             let history = log.reader().of_profile(KeySlot(0), None, 1000);
             let moments = history.as_deref().unwrap_or_default();

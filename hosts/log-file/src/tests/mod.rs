@@ -75,13 +75,12 @@ fn commit(log: &mut LogFile, frame: &Frame) {
 }
 
 fn replayed(log: &mut LogFile, from: u64) -> Vec<Entry> {
-    let mut entries = Vec::new();
-    log.replay(Lsn(from), &mut |entry| {
-        entries.push(entry);
-        Ok(())
-    })
-    .unwrap();
-    entries
+    log.replay(Lsn(from)).unwrap().map(Result::unwrap).collect()
+}
+
+/// Reads every record, for whether that works.
+fn read_all(log: &mut LogFile) -> Result<(), Error> {
+    log.replay(Lsn(1))?.try_for_each(|entry| entry.map(drop))
 }
 
 fn lsns(log: &mut LogFile) -> Vec<u64> {

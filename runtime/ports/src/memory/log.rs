@@ -1,7 +1,7 @@
 //! The log in memory.
 
 use super::{Content, Disk, Fault, Place, planned_failure};
-use crate::log::{Body, Entry, Error, Frame, History, Log, Moment, TraceRow, TraceSync};
+use crate::log::{Body, Entry, Error, Frame, History, Log, Moment, Replay, TraceRow, TraceSync};
 use model::{KeySlot, Lsn, ProfileId, Timestamp};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -122,18 +122,16 @@ impl Log for MemoryLog {
         })
     }
 
-    fn replay(&mut self, from: Lsn, visit: &mut dyn FnMut(Entry) -> Result<(), Error>) -> Result<(), Error> {
+    fn replay(&mut self, from: Lsn) -> Result<Replay, Error> {
         self.disk.guarded(Place::Replay, |_| {})?;
-        let entries = {
-            let content = self.disk.content();
-            let removed = content.removed.last().map_or(Lsn(0), |entry| entry.lsn);
-            if from != Lsn(0) && from <= removed {
-                let what = format!("records up to {removed} were removed, and {from} is asked for");
-                return Err(Error::Damaged { place: "memory".into(), at_byte: 0, what });
-            }
-            content.frames.iter().flatten().filter(|entry| entry.lsn >= from).cloned().collect::<Vec<_>>()
-        };
-        entries.into_iter().try_for_each(visit)
+        let content = self.disk.content();
+        let removed = content.removed.last().map_or(Lsn(0), |entry| entry.lsn);
+        if from != Lsn(0) && from <= removed {
+            let what = format!("records up to {removed} were removed, and {from} is asked for");
+            return Err(Error::Damaged { place: "memory".into(), at_byte: 0, what });
+        }
+        let entries = content.frames.iter().flatten().filter(|entry| entry.lsn >= from);
+        Ok(Box::new(entries.cloned().map(Ok).collect::<Vec<_>>().into_iter()))
     }
 
     /// Removes whole frames below, as a host removes whole segments: who releases too much does not open again.

@@ -33,14 +33,13 @@ fn commit(log: &mut MemoryLog, frame: &Frame) {
 }
 
 fn replayed(log: &mut MemoryLog, from: u64) -> Vec<u64> {
-    let mut lsns = Vec::new();
-    log.replay(Lsn(from), &mut |entry| {
-        assert_eq!(entry.body, Body::Command(entry.lsn.0.to_le_bytes().to_vec()));
-        lsns.push(entry.lsn.0);
-        Ok(())
-    })
-    .unwrap();
-    lsns
+    let entries = log.replay(Lsn(from)).unwrap().map(Result::unwrap);
+    entries
+        .map(|entry| {
+            assert_eq!(entry.body, Body::Command(entry.lsn.0.to_le_bytes().to_vec()));
+            entry.lsn.0
+        })
+        .collect()
 }
 
 /// A disk on which the fault goes wrong at the place, from when it is armed.
@@ -247,7 +246,7 @@ fn what_was_released_is_gone_and_asking_for_it_is_refused() {
     assert_eq!(disk.released(), Lsn(4));
     assert_eq!(replayed(&mut log, 0), [3, 4, 5, 6], "whole frames go");
     assert_eq!(replayed(&mut log, 4), [4, 5, 6]);
-    let refused = log.replay(Lsn(2), &mut |_| Ok(()));
+    let refused = log.replay(Lsn(2)).map(drop);
     assert!(matches!(refused, Err(Error::Damaged { .. })), "{refused:?}");
     log.release(Lsn(99));
     assert_eq!(replayed(&mut log, 0), [6], "the last one says where the next goes on");
@@ -261,7 +260,7 @@ fn reading_can_fail_too() {
         let planned = planned(place, Fault::FailBefore);
         let (mut log, state) = (planned.disk.open_log(), planned.disk.open_state());
         planned.arm();
-        let replayed = log.replay(Lsn(1), &mut |_| Ok(())).is_err();
+        let replayed = log.replay(Lsn(1)).is_err();
         let held = log.profile_of(KeySlot(1)).is_err();
         let got = state.get(Keyspace::Meta, b"a").is_err();
         let scanned = state.scan(Keyspace::Meta, b"", None, &mut |_, _| Ok(Scan::Continue)).is_err();
