@@ -12,6 +12,7 @@ use model::{Lsn, Text, Timestamp};
 use ports::{Channel, HandOff};
 use processor::{ChannelPolicy, Input, Options, Recovered, Sink, Status, TailItem, Worker};
 use std::collections::BTreeMap;
+use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -51,7 +52,8 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, String> {
     // The store tells its own housekeeping at INFO.
     let usual = "info,fjall=warn,lsm_tree=warn";
     let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| usual.into());
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let colours = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours).init();
     let config = config::read(arguments.config.as_deref())?;
     let _data = DataDir::open(&arguments.data)?;
     let runtime =

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test says what went wrong by panicking")]
 
 mod crash;
+mod docs;
 mod documents;
 mod full_disk;
 mod input;
