@@ -14,6 +14,7 @@ use crate::directory::{self, IdentityHash, Linked};
 use crate::dispatcher::{ChannelPolicy, Dispatcher, Waiting};
 use crate::input::{Answer, ControlRequest, Input, Item, ProfileRead, Released, TailItem, Update, Who};
 use crate::partition::{Linking, Partition, Stopped, Surroundings};
+use crate::stops::Stops;
 use catalog::{Built, Catalog, Change};
 use engine::command::{
     Command, ControlCommand, DocumentChange, EventOccurred, ProfileCommand, ProfileUpdated, RejectedCount, Resolution,
@@ -105,6 +106,7 @@ pub struct Group<L, S: ?Sized, T> {
     pub(crate) dispatcher: Dispatcher,
     /// What the group itself wants to append, before anybody's inputs.
     pub(crate) own: VecDeque<Own>,
+    pub(crate) stops: Stops,
     pub(crate) checkpoint: Option<InFlight>,
     pub(crate) checkpointed: Lsn,
     pub(crate) counters: Counters,
@@ -173,6 +175,7 @@ impl<L: Log, S: State + ?Sized, T> Group<L, S, T> {
             control_changes: Vec::new(),
             catalogs: [(CatalogVersion(0), Arc::new(Catalog::empty()))].into(),
             own: VecDeque::new(),
+            stops: Stops::default(),
             checkpoint: None,
             checkpointed: Lsn(0),
             counters: Counters::default(),
@@ -248,7 +251,7 @@ impl<L: Log, S: State + ?Sized, T> Group<L, S, T> {
     pub fn has_work(&self, now: Timestamp) -> bool {
         let has_claims = !self.claims_held && self.dispatcher.has_claims();
         let timer_is_due = !self.timers_held && self.next_timer_at().is_some_and(|at| at <= now);
-        !self.own.is_empty() || has_claims || timer_is_due
+        !self.own.is_empty() || !self.stops.is_empty() || has_claims || timer_is_due
     }
 
     pub fn next_timer_at(&self) -> Option<Timestamp> {
@@ -284,6 +287,7 @@ impl<L: Log, S: State + ?Sized, T> Group<L, S, T> {
         self.frame.clear();
         self.staged.clear();
         self.stage_own()?;
+        self.stage_stops()?;
         self.stage_claims()?;
         let mut failed = None;
         let mut reads = Vec::new();
@@ -328,18 +332,18 @@ impl<L: Log, S: State + ?Sized, T> Group<L, S, T> {
         self.staged.push(Staged { lsn, partition, slot, command });
     }
 
-    fn push_profile(&mut self, slot: KeySlot, profile: ProfileId, command: ProfileCommand) {
+    pub(crate) fn push_profile(&mut self, slot: KeySlot, profile: ProfileId, command: ProfileCommand) {
         let partition = PartitionId::of(&profile.0, self.options.partitions);
         self.push(partition, slot, Command::Profile { profile, command });
     }
 
-    fn partition_of(&mut self, profile: ProfileId) -> &mut Partition {
+    pub(crate) fn partition_of(&mut self, profile: ProfileId) -> &mut Partition {
         let id = PartitionId::of(&profile.0, self.options.partitions);
         &mut self.partitions[usize::from(id.0)]
     }
 
     /// The slot of a profile that is known and whose partition runs.
-    fn slot_of(&mut self, profile: ProfileId) -> Result<Option<KeySlot>, Error> {
+    pub(crate) fn slot_of(&mut self, profile: ProfileId) -> Result<Option<KeySlot>, Error> {
         let state = Arc::clone(&self.state);
         let partition = self.partition_of(profile);
         if partition.stopped.is_some() {
@@ -693,17 +697,12 @@ impl<L: Log, S: State + ?Sized, T> Group<L, S, T> {
         if partition.stopped.is_some() {
             return Ok(());
         }
-        let before = Arc::clone(&partition.catalog);
         let catalog_of = |version: CatalogVersion| match catalogs.get(&version) {
             Some(catalog) => Arc::clone(catalog),
             None => panic!("INVARIANT: catalog version {} is compiled before partition {id} is told", version.0),
         };
         partition.apply_own(command, &catalog_of, linking);
         partition.applied = lsn;
-        let stopped = stopped_journeys(&before, &partition.catalog);
-        if linking == Linking::DoneWhenResolved && !stopped.is_empty() {
-            self.end_inside(id, &stopped)?;
-        }
         Ok(())
     }
 
@@ -811,6 +810,9 @@ impl<L: Log, S: State + ?Sized, T> Group<L, S, T> {
             }
             released.answers.push((ticket, answer));
             released.catalog = self.catalogs.get(&applied).cloned();
+            let (before, after) = (CatalogVersion(version.0 - 1), version);
+            let (before, after) = (Arc::clone(&self.catalogs[&before]), Arc::clone(&self.catalogs[&after]));
+            self.begin_stops(&before, &after);
         }
     }
 
@@ -870,15 +872,6 @@ fn changes_of(changes: &[DocumentChange]) -> Vec<Change> {
         DocumentChange::Remove(id) => Change::Remove(id.clone()),
     };
     changes.iter().map(change).collect()
-}
-
-/// Journeys that are stopped now and were not before.
-fn stopped_journeys(before: &Catalog, after: &Catalog) -> Vec<Text> {
-    let is_stopped = |catalog: &Catalog, name: &str| {
-        catalog.journey(name).is_some_and(|journey| journey.state == model::journey::JourneyState::Stopped)
-    };
-    let names = after.journeys().map(|journey| journey.name.as_text());
-    names.filter(|name| is_stopped(after, name) && !is_stopped(before, name)).cloned().collect()
 }
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {

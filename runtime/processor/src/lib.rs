@@ -13,6 +13,7 @@ mod input;
 mod offline;
 mod partition;
 mod recover;
+mod stops;
 mod wheel;
 mod worker;
 

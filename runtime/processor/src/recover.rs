@@ -9,7 +9,6 @@ use engine::command::Command;
 use engine::control::Control;
 use engine::state::{OutboxKind, OutboxState};
 use engine::{Profile, RULES_VERSION};
-use model::journey::JourneyState;
 use model::send::Settlement;
 use model::{KeySlot, Lsn, PartitionId, ProfileId, Text, Timestamp};
 use ports::log::{Body, Entry, Replay};
@@ -50,7 +49,7 @@ impl<L: Log, S: State + ?Sized, T> Group<L, S, T> {
         group.replay(rules_version, &mut recovered)?;
         group.scan_profiles(&mut recovered)?;
         group.finish_spread();
-        group.finish_stops()?;
+        group.finish_stops();
         Ok((group, recovered))
     }
 
@@ -217,46 +216,6 @@ impl<L: Log, S: State + ?Sized, T> Group<L, S, T> {
                 self.own.push_back(Own::CatalogChanged { partition: partition.id, version });
             }
         }
-    }
-
-    /// Completes stops that a crash interrupted.
-    fn finish_stops(&mut self) -> Result<(), Error> {
-        for at in 0..self.partitions.len() {
-            let catalog = Arc::clone(&self.partitions[at].catalog);
-            let stopped = catalog.journeys().filter(|journey| journey.state == JourneyState::Stopped);
-            let names: Vec<Text> = stopped.map(|journey| journey.name.as_text().clone()).collect();
-            self.end_inside(self.partitions[at].id, &names)?;
-        }
-        Ok(())
-    }
-
-    /// Queues the end of everyone inside the stopped journeys (J13): those of the list index and those in memory,
-    /// which may be newer.
-    pub(crate) fn end_inside(&mut self, id: PartitionId, journeys: &[Text]) -> Result<(), Error> {
-        for journey in journeys {
-            let mut inside: BTreeSet<ProfileId> = BTreeSet::new();
-            for place in [rows::Place::Inside, rows::Place::Parked] {
-                let prefix = rows::participant_prefix(journey, Some(place), None);
-                self.state.scan(Keyspace::Participants, &prefix, None, &mut |_, value| {
-                    let row = rows::decode_participant(value)
-                        .map_err(|error| damaged_row(Keyspace::Participants, journey, &error))?;
-                    inside.insert(row.profile);
-                    Ok(Scan::Continue)
-                })?;
-            }
-            inside.retain(|profile| PartitionId::of(&profile.0, self.options.partitions) == id);
-            for (profile, hot) in self.partitions[usize::from(id.0)].hot.iter() {
-                let is_inside = hot.profile.participants.iter().any(|participant| participant.journey == *journey);
-                if is_inside {
-                    inside.insert(*profile);
-                } else {
-                    inside.remove(profile);
-                }
-            }
-            self.own
-                .extend(inside.into_iter().map(|profile| Own::JourneyStopped { profile, journey: journey.clone() }));
-        }
-        Ok(())
     }
 }
 
