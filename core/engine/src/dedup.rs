@@ -1,4 +1,5 @@
-//! Deduplication by (source, id) within one profile (E3).
+//! Deduplication by (source, id) within one profile (E3). Events and profile updates are told apart: a sender may number
+//! both from one.
 
 use crate::Limits;
 use crate::state::{DedupKey, DedupWindow};
@@ -12,30 +13,50 @@ pub(crate) enum Seen {
     },
 }
 
+/// What has an id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Event,
+    Update,
+}
+
 impl DedupWindow {
-    /// Looks for (source, id) and remembers it when it is new.
+    /// Looks for the key among those the window still holds, and remembers it when it is new.
     pub(crate) fn check(&mut self, key: DedupKey, limits: &Limits) -> Seen {
+        // INVARIANT: keys stand in the order of their stamps, which never go back.
+        let oldest = key.seen_at.plus_ms(-limits.dedup_window_ms);
+        let expired = self.keys.iter().take_while(|held| held.seen_at < oldest).count();
+        self.keys.drain(..expired);
         if let Some(held) = self.keys.iter().rev().find(|held| held.hash == key.hash) {
             return Seen::Again { conflict: held.payload != key.payload };
         }
-        let oldest = key.received_at.plus_ms(-limits.dedup_window_ms);
-        let expired = self.keys.iter().take_while(|held| held.received_at < oldest).count();
         let over = (self.keys.len() + 1).saturating_sub(limits.dedup_keys_max);
-        self.keys.drain(..expired.max(over).min(self.keys.len()));
+        self.keys.drain(..over.min(self.keys.len()));
         self.keys.push(key);
         Seen::First
     }
 }
 
-/// The key of an event or update.
-pub(crate) fn key(source: &str, id: &str, name: &str, attributes: &Attributes, received_at: Timestamp) -> DedupKey {
+/// The key of an event or update that was stamped `seen_at`.
+pub(crate) fn key(
+    kind: Kind,
+    source: &str,
+    id: &str,
+    name: &str,
+    attributes: &Attributes,
+    seen_at: Timestamp,
+) -> DedupKey {
     let mut hasher = blake3::Hasher::new();
+    hasher.update(match kind {
+        Kind::Event => b"e",
+        Kind::Update => b"u",
+    });
     hasher.update(&(source.len() as u64).to_le_bytes());
     hasher.update(source.as_bytes());
     hasher.update(id.as_bytes());
     let mut hash = [0; 16];
     hash.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
-    DedupKey { hash, payload: payload(name, attributes), received_at }
+    DedupKey { hash, payload: payload(name, attributes), seen_at }
 }
 
 /// A checksum of what was said: FNV-1a over name and attributes. It tells an honest retry from a reused id; nothing
@@ -87,7 +108,13 @@ mod tests {
     use super::*;
 
     fn at(id: &str, ms: i64) -> DedupKey {
-        key("shop", id, "bought", &Attributes::new(), Timestamp::from_ms(ms))
+        key(Kind::Event, "shop", id, "bought", &Attributes::new(), Timestamp::from_ms(ms))
+    }
+
+    #[test]
+    fn an_event_and_an_update_of_one_id_are_two() {
+        let of = |kind| key(kind, "shop", "7", "", &Attributes::new(), Timestamp::from_ms(0)).hash;
+        assert_ne!(of(Kind::Event), of(Kind::Update));
     }
 
     #[test]
@@ -95,11 +122,14 @@ mod tests {
         let limits = Limits { dedup_keys_max: 2, dedup_window_ms: 1000, ..Limits::default() };
         let mut window = DedupWindow::default();
         assert!(matches!(window.check(at("a", 0), &limits), Seen::First));
-        assert!(matches!(window.check(at("a", 999), &limits), Seen::Again { conflict: false }));
+        assert!(matches!(window.check(at("a", 1000), &limits), Seen::Again { conflict: false }));
+        assert!(
+            matches!(window.check(at("a", 1001), &limits), Seen::First),
+            "out of its window, though nothing came since"
+        );
         assert!(matches!(window.check(at("b", 1500), &limits), Seen::First));
-        assert!(matches!(window.check(at("a", 1500), &limits), Seen::First));
         assert!(matches!(window.check(at("c", 1600), &limits), Seen::First));
-        assert!(matches!(window.check(at("b", 1600), &limits), Seen::First));
+        assert!(matches!(window.check(at("a", 1600), &limits), Seen::First), "only two are kept");
         assert_eq!(window.keys.len(), 2);
     }
 }

@@ -2,14 +2,14 @@
 //!
 //! One line an entry. Ids are shortened to their first eight digits: enough to tell the few of one profile apart.
 
-use crate::trace::{Entry, Ignored, Refusal, Seen, WaitFlag};
+use crate::trace::{Entry, Ignored, NoMatch, Refusal, Seen, WaitFlag};
 use model::{EffectId, ParticipantId, Text, Value};
 use std::fmt::{self, Display, Formatter};
 
 impl Display for Entry {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
-            Entry::Received { trigger } => write!(f, "event {trigger}"),
+            Entry::Received { trigger, occurred_at } => write!(f, "event {trigger} of {occurred_at}"),
             Entry::Duplicate { conflict: false } => f.write_str("duplicate: this id was seen before"),
             Entry::Duplicate { conflict: true } => {
                 f.write_str("duplicate: this id was seen before with another payload, the first holds")
@@ -30,11 +30,17 @@ impl Display for Entry {
                 write!(f, "identity_conflict: {identity} belongs to another profile and stays there")
             }
             Entry::AttributesChanged { names } => write!(f, "attributes changed: {}", join(names)),
+            Entry::AttributesRefused { names } => {
+                write!(f, "attributes refused, the profile has no room for them: {}", join(names))
+            }
+            Entry::IdentityRefused { identity } => {
+                write!(f, "identity {identity} is not shown, the profile has no room for it")
+            }
             Entry::StartRefused { journey, version, refusal } => {
                 write!(f, "not entered {journey} v{version}: {refusal}")
             }
-            Entry::Started { participant, journey, version, entry } => {
-                write!(f, "entered {journey} v{version} as {} (entry {entry})", Short(participant))
+            Entry::Started { participant, journey, version, entry, seen } => {
+                write!(f, "entered {journey} v{version} as {} (entry {entry}){}", Short(participant), Saw(seen))
             }
             Entry::Entered { participant, step } => write!(f, "{} at step {step}", Short(participant)),
             Entry::Waiting { participant, step, until, flags } => {
@@ -48,14 +54,23 @@ impl Display for Entry {
             Entry::OutcomeMatched { participant, step, outcome, seen } => {
                 write!(f, "{} goes on from {step}: {outcome}{}", Short(participant), Saw(seen))
             }
-            Entry::OutcomeUnmatched { participant, step, outcome, why } => {
-                write!(f, "{} stays at {step}: {outcome} could not be tested: {why}", Short(participant))
+            Entry::NotedEarly { participant, step, outcome, seen } => {
+                write!(f, "{} keeps {outcome} for {step}{}", Short(participant), Saw(seen))
+            }
+            Entry::NotMatched { participant: Some(participant), journey: _, what, why } => {
+                write!(f, "{} {what} does not act: {why}", Short(participant))
+            }
+            Entry::NotMatched { participant: None, journey, what, why } => {
+                write!(f, "{what} of {journey} does not act: {why}")
             }
             Entry::Branched { participant, step, arm, seen } => {
                 write!(f, "{} takes {arm} at {step}{}", Short(participant), Saw(seen))
             }
             Entry::SplitInto { participant, step, arm } => {
                 write!(f, "{} falls into {arm} at {step}", Short(participant))
+            }
+            Entry::Updated { participant, step, names } if names.is_empty() => {
+                write!(f, "{} changes nothing of the profile at {step}", Short(participant))
             }
             Entry::Updated { participant, step, names } => {
                 write!(f, "{} changes the profile at {step}: {}", Short(participant), join(names))
@@ -67,11 +82,10 @@ impl Display for Entry {
             Entry::Parked { participant, step, reason } => {
                 write!(f, "{} parked at {step}: {reason}", Short(participant))
             }
-            Entry::Ended { participant, journey, step, reason } => {
-                write!(f, "{} left {journey} at {step}: {reason}", Short(participant))
+            Entry::Ended { participant, journey, step, reason, seen } => {
+                write!(f, "{} left {journey} at {step}: {reason}{}", Short(participant), Saw(seen))
             }
-            Entry::GoalReached { journey, goal } => write!(f, "goal {goal} of {journey} reached"),
-            Entry::ListenerFailed { journey, what, why } => write!(f, "{what} of {journey} could not be tested: {why}"),
+            Entry::GoalReached { journey, goal, seen } => write!(f, "goal {goal} of {journey} reached{}", Saw(seen)),
             Entry::Planned { participant, effect, step, message } => {
                 write!(f, "{} plans send {message} at {step} as {}", Short(participant), ShortEffect(effect))
             }
@@ -102,7 +116,8 @@ impl Entry {
             | Entry::NotWaited { participant, .. }
             | Entry::TimedOut { participant, .. }
             | Entry::OutcomeMatched { participant, .. }
-            | Entry::OutcomeUnmatched { participant, .. }
+            | Entry::NotedEarly { participant, .. }
+            | Entry::NotMatched { participant: Some(participant), .. }
             | Entry::Branched { participant, .. }
             | Entry::SplitInto { participant, .. }
             | Entry::Updated { participant, .. }
@@ -122,9 +137,11 @@ impl Entry {
             | Entry::Linked { .. }
             | Entry::IdentityConflict { .. }
             | Entry::AttributesChanged { .. }
+            | Entry::AttributesRefused { .. }
+            | Entry::IdentityRefused { .. }
             | Entry::StartRefused { .. }
             | Entry::GoalReached { .. }
-            | Entry::ListenerFailed { .. }
+            | Entry::NotMatched { participant: None, .. }
             | Entry::Granted { .. }
             | Entry::Blocked { .. }
             | Entry::Cancelled { .. }
@@ -156,7 +173,7 @@ impl Entry {
             | Entry::StartRefused { journey, .. }
             | Entry::Ended { journey, .. }
             | Entry::GoalReached { journey, .. }
-            | Entry::ListenerFailed { journey, .. } => Some(journey),
+            | Entry::NotMatched { journey, .. } => Some(journey),
             Entry::Received { .. }
             | Entry::Duplicate { .. }
             | Entry::Late { .. }
@@ -168,12 +185,14 @@ impl Entry {
             | Entry::Linked { .. }
             | Entry::IdentityConflict { .. }
             | Entry::AttributesChanged { .. }
+            | Entry::AttributesRefused { .. }
+            | Entry::IdentityRefused { .. }
             | Entry::Entered { .. }
             | Entry::Waiting { .. }
             | Entry::NotWaited { .. }
             | Entry::TimedOut { .. }
             | Entry::OutcomeMatched { .. }
-            | Entry::OutcomeUnmatched { .. }
+            | Entry::NotedEarly { .. }
             | Entry::Branched { .. }
             | Entry::SplitInto { .. }
             | Entry::Updated { .. }
@@ -202,7 +221,19 @@ impl Display for Refusal {
             | Refusal::AfterWindow
             | Refusal::AlreadyOnce
             | Refusal::StillInside
-            | Refusal::SameBinding => Ok(()),
+            | Refusal::SameBinding
+            | Refusal::TooManyInside => Ok(()),
+        }
+    }
+}
+
+impl Display for NoMatch {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            NoMatch::ConditionFalse { seen } => write!(f, "condition_false{}", Saw(seen)),
+            NoMatch::ConditionError { why } => write!(f, "condition_error: {why}"),
+            NoMatch::OtherBinding { started_with } => write!(f, "other_binding: it was started with {started_with}"),
+            NoMatch::Full => f.write_str("full: as many as are kept wait already"),
         }
     }
 }
@@ -221,7 +252,10 @@ impl Display for Ignored {
         f.write_str(match self {
             Ignored::StaleTimer => "ignored: the timer is no longer current",
             Ignored::UnknownEffect => "ignored: the effect is settled, cancelled or claimed already",
-            Ignored::NobodyInside => "noted: whom it was sent to has left the journey",
+            Ignored::NobodyInside => {
+                "noted: whom it was sent to has left the journey, or was sent a later one by the step"
+            }
+            Ignored::TooManyInteractions => "noted: as many of this send as are remembered wait to be used",
         })
     }
 }

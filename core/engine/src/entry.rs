@@ -4,7 +4,7 @@ use crate::Apply;
 use crate::event::Occurrence;
 use crate::listeners::{Tested, test};
 use crate::state::{Holding, JourneyRecord, Participant};
-use crate::trace::{Entry, Refusal};
+use crate::trace::{Entry, Refusal, Seen};
 use catalog::{JourneyVersion, StepIndex};
 use model::journey::RepeatMode;
 use model::{ParticipantId, Text};
@@ -16,7 +16,7 @@ impl Apply<'_> {
         let catalog = self.ctx.catalog;
         for version in catalog.starts(occurrence.trigger) {
             match self.may_enter(version, occurrence) {
-                Ok(()) => self.enter(version, occurrence),
+                Ok(seen) => self.enter(version, occurrence, seen),
                 Err(refusal) => {
                     let (journey, version) = (version.journey.as_text().clone(), version.version);
                     self.trace(Entry::StartRefused { journey, version, refusal });
@@ -25,7 +25,8 @@ impl Apply<'_> {
         }
     }
 
-    fn may_enter(&self, version: &JourneyVersion, occurrence: Occurrence<'_>) -> Result<(), Refusal> {
+    /// What the condition saw, or the first reason against it.
+    fn may_enter(&self, version: &JourneyVersion, occurrence: Occurrence<'_>) -> Result<Seen, Refusal> {
         let now = self.ctx.now;
         let start = &version.start;
         if start.from.is_some_and(|from| now < from) {
@@ -34,11 +35,26 @@ impl Apply<'_> {
         if start.to.is_some_and(|to| now >= to) {
             return Err(Refusal::AfterWindow);
         }
-        match test(start.listener.condition.as_ref(), &self.view_of_event(occurrence.attributes)) {
-            Tested::True(_) => {}
+        let seen = match test(start.listener.condition.as_ref(), &self.view_of_event(occurrence.attributes)) {
+            Tested::True(seen) => seen,
             Tested::False(seen) => return Err(Refusal::ConditionFalse { seen }),
             Tested::Failed(why) => return Err(Refusal::ConditionError { why }),
+        };
+        self.may_repeat(version, occurrence)?;
+        // Those whom a restart ends make room.
+        let ends = |participant: &&Participant| {
+            start.repeat == RepeatMode::Restart && participant.journey == *version.journey.as_str()
+        };
+        let staying = self.profile.participants.iter().filter(|participant| !ends(participant)).count();
+        if staying >= self.ctx.limits.participants_max {
+            return Err(Refusal::TooManyInside);
         }
+        Ok(seen)
+    }
+
+    /// J4.
+    fn may_repeat(&self, version: &JourneyVersion, occurrence: Occurrence<'_>) -> Result<(), Refusal> {
+        let (now, start) = (self.ctx.now, &version.start);
         let journey = version.journey.as_str();
         let record = self.profile.journey(journey);
         let mut inside = self.profile.participants.iter().filter(|participant| participant.journey == *journey);
@@ -60,10 +76,11 @@ impl Apply<'_> {
         }
     }
 
-    fn enter(&mut self, version: &Arc<JourneyVersion>, occurrence: Occurrence<'_>) {
+    fn enter(&mut self, version: &Arc<JourneyVersion>, occurrence: Occurrence<'_>, seen: Seen) {
         let journey = version.journey.as_text();
         if version.start.repeat == RepeatMode::Restart {
-            self.end_where(|participant| participant.journey == *journey, "restarted");
+            let leaving = self.all_inside(journey);
+            self.end_all(leaving, "restarted");
         }
         let entry = self.count_entry(journey);
         let participant = Participant {
@@ -85,7 +102,7 @@ impl Apply<'_> {
             timer: None,
         };
         let (id, version_number) = (participant.id, version.version);
-        self.trace(Entry::Started { participant: id, journey: journey.clone(), version: version_number, entry });
+        self.trace(Entry::Started { participant: id, journey: journey.clone(), version: version_number, entry, seen });
         let at = self.profile.participants.len();
         self.walk_at(at, participant, version, Some(StepIndex(0)));
     }

@@ -2,6 +2,7 @@
 
 use crate::Apply;
 use crate::command::EventOccurred;
+use crate::dedup::Kind;
 use crate::trace::Entry;
 use crate::transition::Verdict;
 use catalog::Trigger;
@@ -22,15 +23,16 @@ pub(crate) struct Occurrence<'a> {
 impl Apply<'_> {
     pub(crate) fn event(&mut self, occurred: &EventOccurred) {
         let EventOccurred { event, resolution, checked_with: _, unknown_attributes, depth } = occurred;
-        self.trace(Entry::Received { trigger: event.trigger.clone() });
+        let ahead_ms = event.occurred_at.ms_since(event.received_at);
+        let occurred_at = if ahead_ms > AHEAD_MAX_MS { event.received_at } else { event.occurred_at };
+        self.trace(Entry::Received { trigger: event.trigger.clone(), occurred_at });
         self.settle_raise(event);
-        if self.is_duplicate(event.id.as_ref(), &event.source, &event.trigger, &event.attributes, event.received_at) {
+        if self.is_duplicate(Kind::Event, event.id.as_ref(), &event.source, &event.trigger, &event.attributes) {
             return;
         }
         self.link(&event.identities, resolution);
         let catalog = self.ctx.catalog;
         let trigger = catalog.trigger(&event.trigger);
-        self.mark(event, trigger.map(AsRef::as_ref));
         if !unknown_attributes.is_empty() {
             self.trace(Entry::UnknownAttributes { names: unknown_attributes.clone() });
         }
@@ -48,6 +50,7 @@ impl Apply<'_> {
             self.trace(Entry::TriggerNotReady { trigger: event.trigger.clone() });
             return;
         }
+        self.mark(event, trigger.bind);
         let derived = match event.binding_id {
             Some(_) => None,
             None => trigger.binding_id(&event.attributes),
@@ -56,8 +59,8 @@ impl Apply<'_> {
         let occurrence =
             Occurrence { trigger: &event.trigger, attributes: &event.attributes, binding_id, depth: *depth };
         if !self.profile.participants.is_empty() || !self.profile.journeys.is_empty() {
-            self.exits(occurrence);
-            self.goals(occurrence);
+            let left = self.exits(occurrence);
+            self.goals(occurrence, &left);
             self.waits(occurrence);
         }
         self.starts(occurrence);

@@ -9,7 +9,8 @@ use crate::wait::consume;
 use catalog::{JourneyVersion, Next, OutcomeOn, StepKind};
 use model::{Attributes, EffectId, Text};
 
-/// How many different interactions are remembered per send step; more satisfy nothing that fewer would not.
+/// How many interactions that have satisfied nothing yet are remembered per send step. The oldest are kept, since of
+/// several outcomes already true the earliest wins (J9).
 const INTERACTIONS_MAX: usize = 16;
 
 impl Apply<'_> {
@@ -43,7 +44,7 @@ impl Apply<'_> {
         }
     }
 
-    fn note(&self, participant: &mut Participant, effect: EffectId, interaction: &Text, attributes: &Attributes) {
+    fn note(&mut self, participant: &mut Participant, effect: EffectId, interaction: &Text, attributes: &Attributes) {
         let Some(sent) = participant.sends.iter_mut().find(|sent| sent.effect == effect) else { return };
         let again = |seen: &SeenInteraction| {
             !seen.consumed && seen.interaction == *interaction && seen.attributes == *attributes
@@ -52,7 +53,10 @@ impl Apply<'_> {
             return;
         }
         if sent.interactions.len() == INTERACTIONS_MAX {
-            let spent = sent.interactions.iter().position(|seen| seen.consumed).unwrap_or(INTERACTIONS_MAX - 1);
+            let Some(spent) = sent.interactions.iter().position(|seen| seen.consumed) else {
+                self.trace(Entry::Ignored(Ignored::TooManyInteractions));
+                return;
+            };
             sent.interactions.remove(spent);
         }
         sent.interactions.push(SeenInteraction {
@@ -79,7 +83,7 @@ impl Apply<'_> {
             if *of != sent.step || *wanted != *interaction.as_str() {
                 continue;
             }
-            if let Some(next) = self.try_outcome(participant, version, outcome, attributes, interaction) {
+            if let Some(next) = self.try_outcome(participant, version, outcome, attributes) {
                 return Some(next);
             }
         }

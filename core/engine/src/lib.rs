@@ -68,13 +68,30 @@ pub struct Limits {
     pub dedup_keys_max: usize,
     /// How long an id is kept. Default 7 days (E3).
     pub dedup_window_ms: i64,
-    /// Hand-offs of one send before a temporary failure counts as permanent. Default 12, about a day.
+    /// Tried hand-offs of one send before a temporary failure counts as permanent. Default 12, about a day.
     pub attempts_max: u32,
+    /// Participants inside at once, over all journeys; a start past it is refused (`too_many_inside`). Default 1,000,
+    /// at most 2,000: each may set a timer in one command.
+    pub participants_max: usize,
+    /// Names of profile attributes. Default 1,000.
+    pub attributes_max: usize,
+    /// Names and values of profile attributes together. Default 64 KiB.
+    pub attributes_bytes_max: usize,
+    /// Identities of one profile, and as many conflicts. Default 100.
+    pub identities_max: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { dedup_keys_max: 512, dedup_window_ms: 7 * 86_400_000, attempts_max: 12 }
+        Limits {
+            dedup_keys_max: 512,
+            dedup_window_ms: 7 * 86_400_000,
+            attempts_max: 12,
+            participants_max: 1_000,
+            attributes_max: 1_000,
+            attributes_bytes_max: 64 << 10,
+            identities_max: 100,
+        }
     }
 }
 
@@ -104,7 +121,8 @@ struct Apply<'a> {
     timers_set: u64,
 }
 
-/// Timers that one command can set: `seq` is lsn × this + n.
+/// Timers that one command can set: `seq` is lsn × this + n. Those inside set at most one each as they go on, and as
+/// many again may have ended and made room for starts; [`Limits::participants_max`] keeps both far below it.
 const TIMERS_PER_COMMAND: u64 = 4_096;
 
 impl Apply<'_> {
@@ -125,6 +143,10 @@ impl Apply<'_> {
     }
 
     fn journey_stopped(&mut self, journey: &Text) {
-        self.end_where(|participant| participant.journey == *journey, "stopped");
+        let leaving = self.all_inside(journey);
+        self.end_all(leaving, "stopped");
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,14 +3,19 @@
 use crate::Apply;
 use crate::event::Occurrence;
 use crate::facts::View;
-use crate::state::{EarlyMatch, Holding, OutboxKind, OutboxState, Participant, SeenEvent};
-use crate::trace::{Entry, Seen};
+use crate::state::{EarlyMatch, Holding, JourneyRecord, OutboxKind, OutboxRow, OutboxState, Participant, SeenEvent};
+use crate::trace::{Entry, NoMatch, Seen};
 use crate::transition::SendState;
-use catalog::{JourneyVersion, Listener, Outcome, OutcomeOn, StepIndex, StepKind, binding};
+use catalog::{Goal, JourneyVersion, Outcome, OutcomeOn, StepIndex, StepKind, binding};
 use condition::{Condition, Outcome as Truth};
 use model::journey::Since;
 use model::{ParticipantId, Text};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+
+/// How many events are kept for one outcome of a wait not yet reached. The oldest are: of several the earliest wins
+/// (J9), and the rest is for the next visits.
+const EARLY_MAX: usize = 16;
 
 /// What became of testing a condition.
 pub(crate) enum Tested {
@@ -29,6 +34,23 @@ pub(crate) fn test(condition: Option<&Condition>, view: &View<'_>) -> Tested {
     }
 }
 
+/// What the condition of a listener saw when it holds, else why it does not.
+fn holds(condition: Option<&Condition>, view: &View<'_>) -> Result<Seen, NoMatch> {
+    match test(condition, view) {
+        Tested::True(seen) => Ok(seen),
+        Tested::False(seen) => Err(NoMatch::ConditionFalse { seen }),
+        Tested::Failed(why) => Err(NoMatch::ConditionError { why }),
+    }
+}
+
+/// What a goal was found to be.
+struct GoalTested {
+    journey: Text,
+    goal: Text,
+    participant: Option<ParticipantId>,
+    found: Result<Seen, NoMatch>,
+}
+
 impl Apply<'_> {
     /// The version a participant is on. Catalogs keep every version that someone may be inside of.
     pub(crate) fn version_of(&self, participant: &Participant) -> Arc<JourneyVersion> {
@@ -42,97 +64,117 @@ impl Apply<'_> {
         Arc::clone(found)
     }
 
-    /// J1 (3): exits act at once, wherever the participant stands (J3).
-    pub(crate) fn exits(&mut self, occurrence: Occurrence<'_>) {
-        let mut leaving: Vec<ParticipantId> = Vec::new();
-        let mut failed: Vec<Entry> = Vec::new();
+    /// J1 (3): exits act at once, wherever the participant stands (J3). Answers who left, as they were.
+    pub(crate) fn exits(&mut self, occurrence: Occurrence<'_>) -> Vec<Participant> {
+        let mut leaving: BTreeMap<ParticipantId, Seen> = BTreeMap::new();
+        let mut unmatched: Vec<Entry> = Vec::new();
         for participant in &self.profile.participants {
             let version = self.version_of(participant);
             for exit in version.exits.iter().filter(|exit| exit.trigger == *occurrence.trigger.as_str()) {
-                if !binding::acts(participant.binding_id.as_deref(), occurrence.binding_id) {
-                    continue;
-                }
                 let view = self.view(participant, &version).of_event(occurrence.attributes);
-                match test(exit.condition.as_ref(), &view) {
-                    Tested::True(_) => {
-                        leaving.push(participant.id);
+                let found = concerns(participant, occurrence).and_then(|()| holds(exit.condition.as_ref(), &view));
+                match found {
+                    Ok(seen) => {
+                        leaving.insert(participant.id, seen);
                         break;
                     }
-                    Tested::False(_) => {}
-                    Tested::Failed(why) => failed.push(listener_failed(participant, exit, "exit", why)),
+                    Err(why) => unmatched.push(not_matched(participant, format!("exit {}", exit.trigger), why)),
                 }
             }
         }
-        failed.into_iter().for_each(|entry| self.trace(entry));
-        if !leaving.is_empty() {
-            self.end_where(|participant| leaving.contains(&participant.id), occurrence.trigger);
-        }
+        unmatched.into_iter().for_each(|entry| self.trace(entry));
+        self.end_all(leaving, occurrence.trigger)
     }
 
-    /// J1 (4), J18: once per profile, while inside and for the goal's window after the end.
-    pub(crate) fn goals(&mut self, occurrence: Occurrence<'_>) {
+    /// J1 (4), J18: once per profile, while inside and for the goal's window after the end. Of those who just `left`,
+    /// a goal sees what it would have seen a moment before.
+    pub(crate) fn goals(&mut self, occurrence: Occurrence<'_>, left: &[Participant]) {
+        let mut tested: Vec<GoalTested> = Vec::new();
+        let mut inside: BTreeSet<&Text> = BTreeSet::new();
+        for participant in left.iter().chain(&self.profile.participants) {
+            let version = self.version_of(participant);
+            inside.insert(&participant.journey);
+            let Some(record) = self.profile.journey(&participant.journey) else { continue };
+            let view = self.view(participant, &version).of_event(occurrence.attributes);
+            for goal in open_goals(&version, record, occurrence) {
+                tested.push(test_goal(record, goal, Some(participant.id), &view));
+            }
+        }
+        for record in self.profile.journeys.iter().filter(|record| !inside.contains(&record.journey)) {
+            let Some(ended_at) = record.last_ended_at else { continue };
+            let journey = self.ctx.catalog.journey(&record.journey);
+            let Some(version) = journey.and_then(|journey| journey.versions.last()) else { continue };
+            let after_ms = self.ctx.now.ms_since(ended_at);
+            let view = self.view_of_event(occurrence.attributes);
+            for goal in open_goals(version, record, occurrence).filter(|goal| after_ms <= goal.window_ms) {
+                tested.push(test_goal(record, goal, None, &view));
+            }
+        }
+        tested.into_iter().for_each(|tested| self.note_goal(tested));
+    }
+
+    fn note_goal(&mut self, tested: GoalTested) {
+        let GoalTested { journey, goal, participant, found } = tested;
         let now = self.ctx.now;
-        for at in 0..self.profile.journeys.len() {
-            let journey = self.profile.journeys[at].journey.clone();
-            let inside = self.profile.participants.iter().find(|participant| participant.journey == journey);
-            let version = match inside {
-                Some(participant) => Some(self.version_of(participant)),
-                None => self.ctx.catalog.journey(&journey).and_then(|journey| journey.versions.last().cloned()),
-            };
-            let Some(version) = version else { continue };
-            for goal in version.goals.iter().filter(|goal| goal.listener.trigger == *occurrence.trigger.as_str()) {
-                let record = &self.profile.journeys[at];
-                let in_window = record.last_ended_at.is_some_and(|ended_at| now.ms_since(ended_at) <= goal.window_ms);
-                let counted = record.goals.iter().any(|(name, _)| *name == *goal.name.as_text());
-                if counted || (inside_of(self.profile, &journey).is_none() && !in_window) {
-                    continue;
-                }
-                let view = match inside_of(self.profile, &journey) {
-                    Some(participant) => self.view(participant, &version).of_event(occurrence.attributes),
-                    None => self.view_of_event(occurrence.attributes),
-                };
-                match test(goal.listener.condition.as_ref(), &view) {
-                    Tested::True(_) => {
-                        let name = goal.name.as_text().clone();
-                        self.profile.journeys[at].goals.push((name.clone(), now));
-                        self.trace(Entry::GoalReached { journey: journey.clone(), goal: name });
-                    }
-                    Tested::False(_) => {}
-                    Tested::Failed(why) => {
-                        let what = model::Text::from(format!("goal {}", goal.name));
-                        self.trace(Entry::ListenerFailed { journey: journey.clone(), what, why });
-                    }
-                }
+        let Ok(at) = self.profile.journeys.binary_search_by(|record| record.journey.cmp(&journey)) else { return };
+        let reached = &mut self.profile.journeys[at].goals;
+        if reached.iter().any(|(name, _)| *name == goal) {
+            return; // by another participant, on this very event
+        }
+        match found {
+            Ok(seen) => {
+                reached.push((goal.clone(), now));
+                self.trace(Entry::GoalReached { journey, goal, seen });
+            }
+            Err(why) => {
+                let what = Text::from(format!("goal {goal}"));
+                self.trace(Entry::NotMatched { participant, journey, what, why });
             }
         }
     }
 
     /// J1 (5): continues the waits that the event satisfies; remembers it for waits still to come (J9).
     pub(crate) fn waits(&mut self, occurrence: Occurrence<'_>) {
-        let ids: Vec<ParticipantId> = self.profile.participants.iter().map(|participant| participant.id).collect();
-        for id in ids {
-            let Some(at) = self.profile.participants.iter().position(|participant| participant.id == id) else {
-                continue;
-            };
-            // NOTE: the participant is taken out while it walks, so that steps may change the rest of the profile.
-            let mut participant = self.profile.participants.remove(at);
+        // NOTE: they are taken out while they walk, so that steps may change the rest of the profile.
+        let participants = std::mem::take(&mut self.profile.participants);
+        let mut staying = Vec::with_capacity(participants.len());
+        for mut participant in participants {
             let version = self.version_of(&participant);
-            self.remember(&mut participant, &version, occurrence);
-            let mut next = None;
-            if binding::acts(participant.binding_id.as_deref(), occurrence.binding_id) {
-                next = self.outcome_of_trigger(&participant, &version, occurrence);
-                if next.is_none() {
-                    self.note_early(&mut participant, &version, occurrence);
-                }
-            }
-            match next {
-                Some(outcome_next) => {
+            match self.outcome_of_event(&mut participant, &version, occurrence) {
+                Some(next) => {
                     participant.timer = None;
-                    self.walk_at(at, participant, &version, outcome_next);
+                    participant.depth = participant.depth.max(occurrence.depth);
+                    if self.walk(&mut participant, &version, next) {
+                        staying.push(participant);
+                    }
                 }
-                None => self.profile.participants.insert(at, participant),
+                None => staying.push(participant),
             }
         }
+        self.profile.participants = staying;
+    }
+
+    /// Where the participant goes on by the event; else the event is kept for what is still to come.
+    fn outcome_of_event(
+        &mut self,
+        participant: &mut Participant,
+        version: &JourneyVersion,
+        occurrence: Occurrence<'_>,
+    ) -> Option<catalog::Next> {
+        if let Err(why) = concerns(participant, occurrence) {
+            if let Some(outcome) = outcomes_on(participant, version, occurrence.trigger).next() {
+                let what = what_of(version, participant.step, outcome);
+                self.trace(not_matched(participant, what, why));
+            }
+            return None;
+        }
+        self.remember(participant, version, occurrence);
+        let next = outcomes_on(participant, version, occurrence.trigger)
+            .find_map(|outcome| self.try_outcome(participant, version, outcome, occurrence.attributes));
+        if next.is_none() {
+            self.note_early(participant, version, occurrence);
+        }
+        next
     }
 
     /// Keeps the event as the last of its trigger if the journey reads it.
@@ -147,30 +189,6 @@ impl Apply<'_> {
         }
     }
 
-    /// Where the wait it holds at goes on, if the event satisfies one of its outcomes.
-    fn outcome_of_trigger(
-        &mut self,
-        participant: &Participant,
-        version: &JourneyVersion,
-        occurrence: Occurrence<'_>,
-    ) -> Option<catalog::Next> {
-        let Holding::WaitFor { .. } = participant.holding else { return None };
-        let step = version.step(participant.step);
-        let StepKind::WaitFor(wait) = &step.kind else { return None };
-        for outcome in &wait.outcomes {
-            let OutcomeOn::Trigger { trigger, .. } = &outcome.on else { continue };
-            if *trigger != *occurrence.trigger.as_str() {
-                continue;
-            }
-            if let Some(next) =
-                self.try_outcome(participant, version, outcome, occurrence.attributes, trigger.as_text())
-            {
-                return Some(next);
-            }
-        }
-        None
-    }
-
     /// Tests one outcome's condition on an event or interaction and says so in the trace.
     pub(crate) fn try_outcome(
         &mut self,
@@ -178,92 +196,171 @@ impl Apply<'_> {
         version: &JourneyVersion,
         outcome: &Outcome,
         event: &model::Attributes,
-        name: &Text,
     ) -> Option<catalog::Next> {
-        let step = version.step(participant.step).id.as_text().clone();
-        let tested = test(outcome.condition.as_ref(), &self.view(participant, version).of_event(event));
-        let (id, outcome_name) = (participant.id, name.clone());
-        match tested {
-            Tested::True(seen) => {
-                self.trace(Entry::OutcomeMatched { participant: id, step, outcome: outcome_name, seen });
+        let found = holds(outcome.condition.as_ref(), &self.view(participant, version).of_event(event));
+        match found {
+            Ok(seen) => {
+                let (step, name) = (version.step(participant.step).id.as_text().clone(), name_of(outcome).clone());
+                self.trace(Entry::OutcomeMatched { participant: participant.id, step, outcome: name, seen });
                 Some(outcome.next)
             }
-            Tested::False(_) => None,
-            Tested::Failed(why) => {
-                self.trace(Entry::OutcomeUnmatched { participant: id, step, outcome: outcome_name, why });
+            Err(why) => {
+                let what = what_of(version, participant.step, outcome);
+                self.trace(not_matched(participant, what, why));
                 None
             }
         }
     }
 
-    /// Notes the outcomes `since: start` of waits not yet reached that this event satisfies.
-    fn note_early(&self, participant: &mut Participant, version: &JourneyVersion, occurrence: Occurrence<'_>) {
-        for (step_at, step) in version.steps.iter().enumerate() {
+    /// Notes the outcomes `since: start` of waits not yet reached that this event satisfies. Those of the wait it holds
+    /// at were tested already.
+    fn note_early(&mut self, participant: &mut Participant, version: &JourneyVersion, occurrence: Occurrence<'_>) {
+        let holds_at = match participant.holding {
+            Holding::WaitFor { .. } => Some(participant.step),
+            Holding::Wait | Holding::Settle { .. } | Holding::Parked { .. } => None,
+        };
+        for (step_at, step) in (0..).map(StepIndex).zip(&version.steps) {
             let StepKind::WaitFor(wait) = &step.kind else { continue };
-            for (outcome_at, outcome) in wait.outcomes.iter().enumerate() {
+            if holds_at == Some(step_at) {
+                continue;
+            }
+            for (outcome_at, outcome) in (0..).zip(&wait.outcomes) {
                 let OutcomeOn::Trigger { trigger, since: Since::Start } = &outcome.on else { continue };
                 if *trigger != *occurrence.trigger.as_str() {
                     continue;
                 }
                 let view = self.view(participant, version).of_event(occurrence.attributes);
-                let (Ok(step_at), Ok(outcome_at)) = (u16::try_from(step_at), u16::try_from(outcome_at)) else {
-                    continue;
-                };
-                let matched = EarlyMatch { step: StepIndex(step_at), outcome: outcome_at, lsn: self.ctx.lsn };
-                let held =
-                    participant.early.iter().any(|early| (early.step, early.outcome) == (matched.step, outcome_at));
-                if !held && matches!(test(outcome.condition.as_ref(), &view), Tested::True(_)) {
-                    participant.early.push(matched);
+                let of_this = |early: &&EarlyMatch| (early.step, early.outcome) == (step_at, outcome_at);
+                let is_full = participant.early.iter().filter(of_this).count() >= EARLY_MAX;
+                let found = holds(outcome.condition.as_ref(), &view);
+                match found.and_then(|seen| if is_full { Err(NoMatch::Full) } else { Ok(seen) }) {
+                    Ok(seen) => {
+                        let (lsn, depth) = (self.ctx.lsn, occurrence.depth);
+                        participant.early.push(EarlyMatch { step: step_at, outcome: outcome_at, lsn, depth });
+                        let (id, step) = (participant.id, step.id.as_text().clone());
+                        let outcome = trigger.as_text().clone();
+                        self.trace(Entry::NotedEarly { participant: id, step, outcome, seen });
+                    }
+                    Err(why) => {
+                        let what = what_of(version, step_at, outcome);
+                        self.trace(not_matched(participant, what, why));
+                    }
                 }
             }
         }
     }
 
-    /// Ends every participant that `leaves`, at once: timers are gone with it, planned sends are cancelled (J3).
-    pub(crate) fn end_where(&mut self, mut leaves: impl FnMut(&Participant) -> bool, reason: &str) {
-        let mut at = 0;
-        while at < self.profile.participants.len() {
-            if leaves(&self.profile.participants[at]) {
-                let participant = self.profile.participants.remove(at);
-                self.cancel_sends(participant.id, reason);
-                self.end(&participant, reason);
-            } else {
-                at += 1;
-            }
-        }
+    /// Everyone inside the journey, for [`Apply::end_all`].
+    pub(crate) fn all_inside(&self, journey: &str) -> BTreeMap<ParticipantId, Seen> {
+        let inside = self.profile.participants.iter().filter(|participant| participant.journey == *journey);
+        inside.map(|participant| (participant.id, Seen::new())).collect()
     }
 
-    /// Takes the sends of a participant that were not yet claimed out of the outbox.
-    fn cancel_sends(&mut self, participant: ParticipantId, reason: &str) {
-        let mut cancelled = Vec::new();
-        self.profile.outbox.retain(|row| {
-            let waits = match row.state {
-                OutboxState::Planned | OutboxState::Deferred { .. } => true,
-                OutboxState::Claimed | OutboxState::Unknown => false,
-            };
-            let cancel = match row.kind {
-                OutboxKind::Send(_) => waits && row.participant == participant,
+    /// Ends the participants at once: timers are gone with them, planned sends are cancelled (J3). `leaving` says what
+    /// the exit's condition saw. Answers who left, as they were.
+    pub(crate) fn end_all(&mut self, mut leaving: BTreeMap<ParticipantId, Seen>, reason: &str) -> Vec<Participant> {
+        if leaving.is_empty() {
+            return Vec::new();
+        }
+        let leaves = |participant: &mut Participant| leaving.contains_key(&participant.id);
+        let left: Vec<Participant> = self.profile.participants.extract_if(.., leaves).collect();
+        let mut cancelled = self.take_sends(&leaving, reason);
+        for participant in &left {
+            for row in cancelled.remove(&participant.id).unwrap_or_default() {
+                self.cancel(&row, reason);
+            }
+            self.end_by(participant, reason, leaving.remove(&participant.id).unwrap_or_default());
+        }
+        left
+    }
+
+    /// Takes the sends that are not on their way out of the outbox; those that are shall not be tried again.
+    fn take_sends(
+        &mut self,
+        leaving: &BTreeMap<ParticipantId, Seen>,
+        reason: &str,
+    ) -> BTreeMap<ParticipantId, Vec<OutboxRow>> {
+        let mut taken: BTreeMap<ParticipantId, Vec<OutboxRow>> = BTreeMap::new();
+        self.profile.outbox.retain_mut(|row| {
+            match row.kind {
+                OutboxKind::Send(_) if leaving.contains_key(&row.participant) => {}
                 // NOTE: a raise is the step's own act, done when the step was; only sends have a later moment.
-                OutboxKind::Raise(_) => false,
-            };
-            if cancel {
-                cancelled.push(row.clone());
+                OutboxKind::Send(_) | OutboxKind::Raise(_) => return true,
             }
-            !cancel
+            match row.state {
+                OutboxState::Planned | OutboxState::Deferred { .. } => {
+                    taken.entry(row.participant).or_default().push(row.clone());
+                    false
+                }
+                OutboxState::Claimed | OutboxState::Unknown => {
+                    row.unwanted = Some(reason.into());
+                    true
+                }
+            }
         });
-        for row in cancelled {
-            let OutboxKind::Send(rendered) = &row.kind else { continue };
-            self.trace(Entry::Cancelled { effect: row.effect, message: rendered.message.clone() });
-            self.send_changed(&row, SendState::Cancelled { reason: reason.into() });
-        }
+        taken
+    }
+
+    /// Tells of a send that was taken out of the outbox because nobody wants it any more.
+    pub(crate) fn cancel(&mut self, row: &OutboxRow, reason: &str) {
+        let OutboxKind::Send(rendered) = &row.kind else { return };
+        self.trace(Entry::Cancelled { effect: row.effect, message: rendered.message.clone() });
+        self.send_changed(row, SendState::Cancelled { reason: reason.into() });
     }
 }
 
-fn inside_of<'a>(profile: &'a crate::Profile, journey: &str) -> Option<&'a Participant> {
-    profile.participants.iter().find(|participant| participant.journey == *journey)
+/// Whether the event acts on the participant at all (J6).
+fn concerns(participant: &Participant, occurrence: Occurrence<'_>) -> Result<(), NoMatch> {
+    if binding::acts(participant.binding_id.as_deref(), occurrence.binding_id) {
+        return Ok(());
+    }
+    Err(NoMatch::OtherBinding { started_with: participant.binding_id.clone().unwrap_or_default() })
 }
 
-fn listener_failed(participant: &Participant, listener: &Listener, kind: &str, why: Text) -> Entry {
-    let what = Text::from(format!("{kind} {}", listener.trigger));
-    Entry::ListenerFailed { journey: participant.journey.clone(), what, why }
+/// The goals on the event's trigger that are not yet reached.
+fn open_goals<'a>(
+    version: &'a JourneyVersion,
+    record: &'a JourneyRecord,
+    occurrence: Occurrence<'a>,
+) -> impl Iterator<Item = &'a Goal> {
+    let on_trigger = |goal: &&Goal| goal.listener.trigger == *occurrence.trigger.as_str();
+    let goals = version.goals.iter().filter(on_trigger);
+    goals.filter(|goal| !record.goals.iter().any(|(name, _)| *name == *goal.name.as_text()))
+}
+
+fn test_goal(record: &JourneyRecord, goal: &Goal, participant: Option<ParticipantId>, view: &View<'_>) -> GoalTested {
+    let found = holds(goal.listener.condition.as_ref(), view);
+    GoalTested { journey: record.journey.clone(), goal: goal.name.as_text().clone(), participant, found }
+}
+
+/// The outcomes on `trigger` of the wait that the participant holds at.
+fn outcomes_on<'a>(
+    participant: &Participant,
+    version: &'a JourneyVersion,
+    trigger: &'a str,
+) -> impl Iterator<Item = &'a Outcome> {
+    let outcomes: &[Outcome] = match (&participant.holding, &version.step(participant.step).kind) {
+        (Holding::WaitFor { .. }, StepKind::WaitFor(wait)) => &wait.outcomes,
+        _ => &[],
+    };
+    outcomes.iter().filter(move |outcome| match &outcome.on {
+        OutcomeOn::Trigger { trigger: wanted, .. } => *wanted == *trigger,
+        OutcomeOn::Interaction { .. } => false,
+    })
+}
+
+fn name_of(outcome: &Outcome) -> &Text {
+    match &outcome.on {
+        OutcomeOn::Trigger { trigger, .. } => trigger.as_text(),
+        OutcomeOn::Interaction { interaction, .. } => interaction.as_text(),
+    }
+}
+
+fn what_of(version: &JourneyVersion, step: StepIndex, outcome: &Outcome) -> String {
+    format!("{} at {}", name_of(outcome), version.step(step).id)
+}
+
+fn not_matched(participant: &Participant, what: String, why: NoMatch) -> Entry {
+    let (id, journey) = (participant.id, participant.journey.clone());
+    Entry::NotMatched { participant: Some(id), journey, what: what.into(), why }
 }

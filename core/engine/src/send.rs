@@ -37,6 +37,10 @@ impl Apply<'_> {
             Err(why) => return self.fail(participant, step, why),
         };
         self.note_send(participant, effect);
+        let to = match &message.address {
+            Address::Attribute(attribute) => Some(attribute.clone()),
+            Address::Url(_) => None,
+        };
         let row = OutboxRow {
             effect,
             participant: participant.id,
@@ -46,6 +50,8 @@ impl Apply<'_> {
             kind: OutboxKind::Send(Arc::clone(&rendered)),
             state: OutboxState::Planned,
             attempts: 0,
+            to,
+            unwanted: None,
         };
         self.trace(Entry::Planned {
             participant: participant.id,
@@ -98,13 +104,17 @@ impl Apply<'_> {
         Ok(Rendered { channel, message: message.name.as_text().clone(), address, parts })
     }
 
-    /// The attribute, else an identity of that kind, else the contact point of the last event (E11, C5). Empty: none.
+    /// The attribute. The channel's own one is stood in for by an identity of its kind, else by the contact point of the
+    /// last event (E11, C5); who names another attribute means that one. Empty: none.
     fn address(&self, channel: Channel, attribute: &str) -> Text {
         let profile = &self.profile;
         if let Some(text) = profile.attributes.get(attribute).and_then(Value::as_text)
             && !text.trim().is_empty()
         {
             return text.trim().into();
+        }
+        if channel.address_attribute() != Some(attribute) {
+            return Text::default();
         }
         let (kind, contact_point) = match channel {
             Channel::Email => (IdentityKind::Email, &profile.contact_email),
@@ -115,7 +125,8 @@ impl Apply<'_> {
         identity.map(|identity| &identity.value).or(contact_point.as_ref()).cloned().unwrap_or_default()
     }
 
-    /// S1: the last checks, on the state at this place in the log.
+    /// S1: the last checks, on the state at this place in the log. The address is looked up here, so that one which came
+    /// after the planning is seen; once a hand-off was tried it is kept.
     pub(crate) fn claim(&mut self, effect: EffectId, veto: Option<&Text>) {
         let claimable =
             self.profile.outbox.iter().position(|row| row.effect == effect && row.state == OutboxState::Planned);
@@ -124,12 +135,18 @@ impl Apply<'_> {
             self.trace(Entry::Ignored(Ignored::UnknownEffect));
             return;
         };
-        let row = self.profile.outbox[at].clone();
-        let OutboxKind::Send(rendered) = &row.kind else {
+        let address_now = self.address_now(&self.profile.outbox[at]);
+        let row = &mut self.profile.outbox[at];
+        let OutboxKind::Send(rendered) = &mut row.kind else {
             self.trace(Entry::Ignored(Ignored::UnknownEffect));
             return;
         };
-        if let Some(reason) = self.refuses(&row, rendered, veto) {
+        if row.attempts == 0 && rendered.address != address_now {
+            Arc::make_mut(rendered).address = address_now.clone();
+        }
+        let row = row.clone();
+        let OutboxKind::Send(rendered) = &row.kind else { return };
+        if let Some(reason) = self.refuses(&row, rendered, &address_now, veto) {
             self.profile.outbox.remove(at);
             self.block(&row, rendered, reason);
             return;
@@ -143,8 +160,17 @@ impl Apply<'_> {
         self.out.effects.push(Effect::HandOff { effect, attempt: row.attempts, rendered: Arc::clone(rendered) });
     }
 
+    /// Where the send would go as the profile is now.
+    fn address_now(&self, row: &OutboxRow) -> Text {
+        let OutboxKind::Send(rendered) = &row.kind else { return Text::default() };
+        match (&row.to, Channel::parse(&rendered.channel)) {
+            (Some(attribute), Some(channel)) => self.address(channel, attribute),
+            (None, _) | (_, None) => rendered.address.clone(),
+        }
+    }
+
     /// The first reason against the hand-off, in the order of S1.
-    fn refuses(&self, row: &OutboxRow, rendered: &Rendered, veto: Option<&Text>) -> Option<Text> {
+    fn refuses(&self, row: &OutboxRow, rendered: &Rendered, address_now: &str, veto: Option<&Text>) -> Option<Text> {
         let stopped = self
             .ctx
             .catalog
@@ -156,8 +182,12 @@ impl Apply<'_> {
         if let Some(veto) = veto {
             return Some(veto.clone());
         }
-        if rendered.address.is_empty() {
+        if address_now.is_empty() {
             return Some("no_address".into());
+        }
+        // One effect goes to one address: it may have gone to the first one, and that is no longer hers.
+        if rendered.address != *address_now {
+            return Some("address_changed".into());
         }
         if !is_valid_address(&rendered.channel, &rendered.address) {
             return Some("invalid_address".into());
@@ -198,12 +228,11 @@ impl Apply<'_> {
                 let reason = format!("given up after {} attempts: {reason}", row.attempts);
                 self.reject(at, &row, rendered, reason.into());
             }
-            Settlement::Deferred { reason, retry_after_ms } => {
-                let until = self.retry_at(&row, *retry_after_ms);
-                let timer = self.new_timer(until);
-                self.profile.outbox[at].state = OutboxState::Deferred { timer };
-                self.trace(Entry::Settled { effect, outcome: format!("deferred until {until}: {reason}").into() });
-                self.send_changed(&row, SendState::Deferred { reason: reason.clone(), until });
+            Settlement::Deferred { reason, retry_after_ms } => self.defer(at, reason, *retry_after_ms),
+            Settlement::NotTried { reason, retry_after_ms } => {
+                let row = &mut self.profile.outbox[at];
+                row.attempts = row.attempts.saturating_sub(1);
+                self.defer(at, reason, *retry_after_ms);
             }
             Settlement::Unknown { reason } => {
                 self.profile.outbox[at].state = OutboxState::Unknown;
@@ -213,6 +242,23 @@ impl Apply<'_> {
                 self.leave_send(&row, |step| (step.on_failure, ""), None);
             }
         }
+    }
+
+    /// It did not go out: it is tried again later, unless nobody wants it any more (J3).
+    fn defer(&mut self, at: usize, reason: &Text, retry_after_ms: Option<u64>) {
+        let row = self.profile.outbox[at].clone();
+        if let Some(unwanted) = &row.unwanted {
+            self.profile.outbox.remove(at);
+            self.trace(Entry::Settled { effect: row.effect, outcome: format!("not sent: {reason}").into() });
+            self.cancel(&row, unwanted);
+            return;
+        }
+        let until = self.retry_at(&row, retry_after_ms);
+        let timer = self.new_timer(until);
+        self.profile.outbox[at].state = OutboxState::Deferred { timer };
+        let outcome = format!("deferred until {until}: {reason}").into();
+        self.trace(Entry::Settled { effect: row.effect, outcome });
+        self.send_changed(&row, SendState::Deferred { reason: reason.clone(), until });
     }
 
     fn reject(&mut self, at: usize, row: &OutboxRow, rendered: &Rendered, reason: Text) {

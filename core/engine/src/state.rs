@@ -93,7 +93,8 @@ pub struct DedupKey {
     pub hash: [u8; 16],
     /// Of what the event said, to tell a conflict from a retry (trap T05).
     pub payload: u32,
-    pub received_at: Timestamp,
+    /// The record's stamp: the window is measured in the log's time (E12).
+    pub seen_at: Timestamp,
 }
 
 /// What is kept of a journey for a profile that entered it, also after the end.
@@ -118,7 +119,7 @@ pub struct Participant {
     pub started_at: Timestamp,
     pub started_lsn: Lsn,
     pub binding_id: Option<Text>,
-    /// How many raise steps led to its start.
+    /// How many raise steps led to where it stands: the most of any event that started it or let it go on (trap T18).
     pub depth: u8,
     /// Attributes of the event that started it: `event` in its steps and messages (J10).
     pub event: Attributes,
@@ -147,6 +148,8 @@ pub struct EarlyMatch {
     pub step: StepIndex,
     pub outcome: u16,
     pub lsn: Lsn,
+    /// How many raise steps led to the event.
+    pub depth: u8,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -196,8 +199,13 @@ pub struct OutboxRow {
     pub planned_at: Timestamp,
     pub kind: OutboxKind,
     pub state: OutboxState,
-    /// How often it was handed off.
+    /// How often a hand-off was tried.
     pub attempts: u32,
+    /// The profile attribute that holds the address, looked up until the first hand-off (S1). None: the address was
+    /// rendered (a webhook's), or it is a raise.
+    pub to: Option<Text>,
+    /// Why it is not to be tried again: its participant left by an exit, restart or stop while it was on its way (J3).
+    pub unwanted: Option<Text>,
 }
 
 #[derive(Clone, Debug, PartialEq)]

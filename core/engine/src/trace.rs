@@ -9,8 +9,10 @@ pub type Seen = Vec<(Text, Value)>;
 #[derive(Clone, Debug, PartialEq)]
 pub enum Entry {
     // the event itself
+    /// `occurred_at` by the sender's clock, as far as it is believed (E6).
     Received {
         trigger: Text,
+        occurred_at: Timestamp,
     },
     Duplicate {
         conflict: bool,
@@ -43,6 +45,14 @@ pub enum Entry {
     AttributesChanged {
         names: Vec<Text>,
     },
+    /// The profile has no room for them; what it held stays.
+    AttributesRefused {
+        names: Vec<Text>,
+    },
+    /// The profile has no room for it. It leads to the profile all the same.
+    IdentityRefused {
+        identity: Identity,
+    },
     // entry
     StartRefused {
         journey: Text,
@@ -54,6 +64,8 @@ pub enum Entry {
         journey: Text,
         version: u32,
         entry: u32,
+        /// What the start's condition saw.
+        seen: Seen,
     },
     // on the way
     Entered {
@@ -81,11 +93,21 @@ pub enum Entry {
         outcome: Text,
         seen: Seen,
     },
-    OutcomeUnmatched {
+    /// An event that satisfies an outcome `since: start` of a wait not yet reached (J9).
+    NotedEarly {
         participant: ParticipantId,
         step: Text,
         outcome: Text,
-        why: Text,
+        seen: Seen,
+    },
+    /// An exit, goal or outcome that listens to the event and does not act on it.
+    NotMatched {
+        /// None: of a goal, after the end.
+        participant: Option<ParticipantId>,
+        journey: Text,
+        /// Such as `exit purchase_completed`.
+        what: Text,
+        why: NoMatch,
     },
     Branched {
         participant: ParticipantId,
@@ -123,16 +145,13 @@ pub enum Entry {
         journey: Text,
         step: Text,
         reason: Text,
+        /// What the exit's condition saw.
+        seen: Seen,
     },
     GoalReached {
         journey: Text,
         goal: Text,
-    },
-    /// An exit or goal listener whose condition lacked data (J10).
-    ListenerFailed {
-        journey: Text,
-        what: Text,
-        why: Text,
+        seen: Seen,
     },
     // sends
     Planned {
@@ -170,14 +189,22 @@ pub enum Entry {
 /// Why an entry was refused; each is counted (J4, J5, J10).
 #[derive(Clone, Debug, PartialEq)]
 pub enum Refusal {
-    ConditionFalse { seen: Seen },
-    ConditionError { why: Text },
+    ConditionFalse {
+        seen: Seen,
+    },
+    ConditionError {
+        why: Text,
+    },
     BeforeWindow,
     AfterWindow,
     AlreadyOnce,
     StillInside,
-    TooSoon { next_at: Timestamp },
+    TooSoon {
+        next_at: Timestamp,
+    },
     SameBinding,
+    /// The profile has as many participants as it may ([`crate::Limits::participants_max`]).
+    TooManyInside,
 }
 
 impl Refusal {
@@ -192,8 +219,27 @@ impl Refusal {
             Refusal::StillInside => "still_inside",
             Refusal::TooSoon { .. } => "too_soon",
             Refusal::SameBinding => "same_binding",
+            Refusal::TooManyInside => "too_many_inside",
         }
     }
+}
+
+/// Why a listener does not act on an event that it listens to.
+#[derive(Clone, Debug, PartialEq)]
+pub enum NoMatch {
+    ConditionFalse {
+        seen: Seen,
+    },
+    /// It lacked data (J10).
+    ConditionError {
+        why: Text,
+    },
+    /// The event is about something else than what the participant was started with (J6).
+    OtherBinding {
+        started_with: Text,
+    },
+    /// As many early events are kept for the outcome as may be; the oldest are.
+    Full,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -212,4 +258,6 @@ pub enum Ignored {
     UnknownEffect,
     /// The send's participant has left; kept in the ledger only.
     NobodyInside,
+    /// As many interactions of the send as are remembered wait to be used; the oldest are (J9).
+    TooManyInteractions,
 }

@@ -89,15 +89,8 @@ impl Apply<'_> {
                 Flow::Go(step.next)
             }
             OnMissingDate::Exit => Flow::End("missing_date".into()),
-            OnMissingDate::Error => {
-                self.trace(Entry::Failed {
-                    participant: participant.id,
-                    step: id_of(step),
-                    why: "missing_date".into(),
-                });
-                self.park(participant, step, "missing_date".into());
-                Flow::Hold
-            }
+            // A failed step like any other (J16): it parks, unless the step says otherwise.
+            OnMissingDate::Error => self.fail(participant, step, "missing_date".into()),
         }
     }
 
@@ -150,13 +143,15 @@ impl Apply<'_> {
         for (lsn, outcome_at, interaction_at) in candidates {
             let outcome = &wait.outcomes[outcome_at];
             let next = match (&outcome.on, interaction_at) {
-                (OutcomeOn::Interaction { interaction, of }, Some(at)) => {
+                (OutcomeOn::Interaction { interaction: _, of }, Some(at)) => {
                     let sent = participant.sends.iter().find(|sent| sent.step == *of)?;
                     let attributes = sent.interactions[at].attributes.clone();
-                    self.try_outcome(participant, version, outcome, &attributes, interaction.as_text())
+                    self.try_outcome(participant, version, outcome, &attributes)
                 }
                 (OutcomeOn::Trigger { trigger, .. } | OutcomeOn::Interaction { interaction: trigger, .. }, _) => {
                     // An early match was tested on its event when that came; it is not tested again.
+                    let early = participant.early.iter().find(|early| early.lsn == lsn);
+                    participant.depth = participant.depth.max(early.map_or(0, |early| early.depth));
                     let (step, name) = (id_of(version.step(participant.step)), trigger.as_text().clone());
                     let seen = Vec::new();
                     self.trace(Entry::OutcomeMatched { participant: participant.id, step, outcome: name, seen });

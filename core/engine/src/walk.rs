@@ -3,7 +3,7 @@
 use crate::facts::View;
 use crate::listeners::{Tested, test};
 use crate::state::{Holding, OutboxKind, OutboxRow, OutboxState, Participant, Raised};
-use crate::trace::Entry;
+use crate::trace::{Entry, Seen};
 use crate::transition::{Effect, Ended};
 use crate::{Apply, RAISE_DEPTH_MAX, STEPS_MAX};
 use catalog::{JourneyVersion, Mapping, Next, SplitArm, Step, StepKind};
@@ -40,7 +40,7 @@ impl Apply<'_> {
     }
 
     /// Whether the participant is still inside.
-    fn walk(&mut self, participant: &mut Participant, version: &JourneyVersion, mut next: Next) -> bool {
+    pub(crate) fn walk(&mut self, participant: &mut Participant, version: &JourneyVersion, mut next: Next) -> bool {
         let mut steps = 0;
         loop {
             let Some(index) = next else {
@@ -91,6 +91,7 @@ impl Apply<'_> {
         arms: &[(Condition, Next)],
         otherwise: Next,
     ) -> Flow {
+        let mut seen_by_all = Seen::new();
         for (condition, next) in arms {
             match test(Some(condition), &self.view(participant, version)) {
                 Tested::True(seen) => {
@@ -98,12 +99,14 @@ impl Apply<'_> {
                     self.trace(Entry::Branched { participant: participant.id, step: id_of(step), arm, seen });
                     return Flow::Go(*next);
                 }
-                Tested::False(_) => {}
+                Tested::False(seen) => {
+                    let new: Seen = seen.into_iter().filter(|one| !seen_by_all.contains(one)).collect();
+                    seen_by_all.extend(new);
+                }
                 Tested::Failed(why) => return self.fail(participant, step, why),
             }
         }
-        let seen =
-            arms.last().map(|(condition, _)| condition.seen(&self.view(participant, version))).unwrap_or_default();
+        let seen = seen_by_all;
         self.trace(Entry::Branched { participant: participant.id, step: id_of(step), arm: "otherwise".into(), seen });
         Flow::Go(otherwise)
     }
@@ -134,12 +137,7 @@ impl Apply<'_> {
             Ok(values) => values,
             Err(why) => return self.fail(participant, step, why),
         };
-        let mut names = Vec::new();
-        for (name, value) in values.iter() {
-            if self.set_attribute(name, value.clone()) {
-                names.push(name.clone());
-            }
-        }
+        let names = self.set_attributes(&values);
         self.trace(Entry::Updated { participant: participant.id, step: id_of(step), names });
         Flow::Go(step.next)
     }
@@ -156,7 +154,10 @@ impl Apply<'_> {
         if participant.depth >= RAISE_DEPTH_MAX {
             return self.fail(participant, step, "raise_depth".into());
         }
-        let attributes = match self.map(participant, version, mappings) {
+        // What the steps of a journey say is checked like what a sender says (E8).
+        let attributes =
+            self.map(participant, version, mappings).and_then(|attributes| self.check_raised(trigger, attributes));
+        let attributes = match attributes {
             Ok(attributes) => attributes,
             Err(why) => return self.fail(participant, step, why),
         };
@@ -176,11 +177,21 @@ impl Apply<'_> {
             kind: OutboxKind::Raise(Arc::clone(&raised)),
             state: OutboxState::Planned,
             attempts: 0,
+            to: None,
+            unwanted: None,
         });
         let name = trigger.as_text().clone();
         self.trace(Entry::Raised { participant: participant.id, step: id_of(step), trigger: name });
         self.out.effects.push(Effect::Raise { effect, journey: participant.journey.clone(), raised });
         Flow::Go(step.next)
+    }
+
+    fn check_raised(&self, trigger: &Name, attributes: Attributes) -> Result<Attributes, Text> {
+        let Some(declared) = self.ctx.catalog.trigger(trigger) else {
+            return Err(format!("the trigger {trigger} is gone").into());
+        };
+        let checked = declared.check(attributes).map_err(|misfit| Text::from(misfit.to_string()))?;
+        Ok(checked.attributes)
     }
 
     fn map(
@@ -259,6 +270,11 @@ impl Apply<'_> {
 
     /// Notes the end of a participant that was taken out of the profile.
     pub(crate) fn end(&mut self, participant: &Participant, reason: &str) {
+        self.end_by(participant, reason, Seen::new());
+    }
+
+    /// `seen` is what the exit's condition saw.
+    pub(crate) fn end_by(&mut self, participant: &Participant, reason: &str, seen: Seen) {
         let now = self.ctx.now;
         let version = self.version_of(participant);
         let step = id_of(version.step(participant.step));
@@ -270,6 +286,7 @@ impl Apply<'_> {
             journey: participant.journey.clone(),
             step: step.clone(),
             reason: reason.into(),
+            seen,
         });
         self.out.ended.push(Ended {
             participant: participant.id,

@@ -25,6 +25,9 @@ pub enum Settlement {
     /// Refused for now; may be tried again, not before `retry_after_ms` if given. The message surely did not go out,
     /// or the receiver is known to honour the idempotency key.
     Deferred { reason: Text, retry_after_ms: Option<u64> },
+    /// Not tried at all, since its turn did not come or the receiver is known to be out; costs no attempt. May be tried
+    /// again, not before `retry_after_ms` if given.
+    NotTried { reason: Text, retry_after_ms: Option<u64> },
     /// It may or may not have gone out (a time-out or broken connection after the data).
     Unknown { reason: Text },
 }

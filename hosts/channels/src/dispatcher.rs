@@ -239,7 +239,7 @@ impl Lane {
         if let Pass::Refused { reason, retry_after } = pass {
             let retry_after_ms = u64::try_from(retry_after.as_millis()).unwrap_or(u64::MAX);
             let reason = format!("circuit_open: {reason}").into();
-            return Settlement::Deferred { reason, retry_after_ms: Some(retry_after_ms) };
+            return Settlement::NotTried { reason, retry_after_ms: Some(retry_after_ms) };
         }
         let Outcome { settlement, peer: said } = match &self.sender {
             Sender::Email(email) => email.hand_off(hand_off).await,
@@ -258,6 +258,7 @@ impl Lane {
             Settlement::Accepted { .. }
             | Settlement::Rejected { .. }
             | Settlement::Deferred { .. }
+            | Settlement::NotTried { .. }
             | Settlement::Unknown { .. } => settlement,
         }
     }
@@ -285,7 +286,7 @@ impl Drop for Debt {
     fn drop(&mut self) {
         let reason = Text::from("the hand-off was cut off");
         match self.state {
-            DebtState::Waiting => self.report(Settlement::Deferred { reason, retry_after_ms: None }),
+            DebtState::Waiting => self.report(Settlement::NotTried { reason, retry_after_ms: None }),
             DebtState::Tried => self.report(Settlement::Unknown { reason }),
             DebtState::Paid => {}
         }

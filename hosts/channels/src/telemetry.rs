@@ -19,6 +19,7 @@ impl HandedOff<'_> {
             Settlement::Accepted { .. } => "accepted",
             Settlement::Rejected { .. } => "rejected",
             Settlement::Deferred { .. } => "deferred",
+            Settlement::NotTried { .. } => "not_tried",
             Settlement::Unknown { .. } => "unknown",
         };
         let channel = self.channel.to_owned();

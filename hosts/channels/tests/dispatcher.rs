@@ -71,5 +71,5 @@ fn t56_the_end_of_the_runtime_settles_what_was_under_way() {
     let mut settlements: Vec<(u8, Settlement)> = receiver.iter().take(2).collect();
     settlements.sort_by_key(|(number, _)| *number);
     assert!(matches!(settlements[0], (1, Settlement::Unknown { .. })), "{settlements:?}");
-    assert!(matches!(settlements[1], (2, Settlement::Deferred { .. })), "{settlements:?}");
+    assert!(matches!(settlements[1], (2, Settlement::NotTried { .. })), "{settlements:?}");
 }

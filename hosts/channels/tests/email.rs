@@ -324,7 +324,7 @@ async fn t60_a_wrong_password_of_ours_loses_no_mail_and_opens_the_circuit() {
         assert!(reason.contains("535 5.7.8 bad credentials"), "{reason}");
     }
     let settlement = harness.settle(mail(6, "ada@example.org")).await;
-    let Settlement::Deferred { reason, retry_after_ms: Some(retry_after_ms) } = settlement else {
+    let Settlement::NotTried { reason, retry_after_ms: Some(retry_after_ms) } = settlement else {
         panic!("{settlement:?}")
     };
     assert!(reason.starts_with("circuit_open: ") && retry_after_ms <= 5_000, "{reason} {retry_after_ms}");

@@ -167,7 +167,7 @@ async fn t58_a_dead_receiver_opens_its_own_circuit_and_touches_no_other() {
     }
     let settlement = harness.settle(hand_off(6, "webhook", &format!("http://{dead}/"), &body())).await;
     assert!(
-        matches!(&settlement, Settlement::Deferred { reason, retry_after_ms: Some(_) } if reason.starts_with("circuit_open")),
+        matches!(&settlement, Settlement::NotTried { reason, retry_after_ms: Some(_) } if reason.starts_with("circuit_open")),
         "{settlement:?}"
     );
     let settlement = harness.settle(hand_off(7, "webhook", &url, &body())).await;

@@ -14,7 +14,8 @@
 //!   32 documents: list of changes · by     33 key created: key · by     34 key revoked: id · by
 //! event       id? · source · trigger · identities · occurred_at · received_at · attributes · binding? · replay_as_live
 //! resolution  created · list of identities
-//! settlement  0 accepted: provider id? · 1 rejected: reason · 2 deferred: reason · ms? · 3 unknown: reason
+//! settlement  0 accepted: provider id? · 1 rejected: reason · 2 deferred: reason · ms? · 3 unknown: reason ·
+//!             4 not tried: reason · ms?
 //! change      0 put: the document as JSON text · 1 remove: kind · name
 //! key         id · name · scope 0 browser 1 server 2 admin · 32 bytes · created_at
 //! ```
@@ -213,6 +214,11 @@ fn write_settlement(out: &mut Vec<u8>, settlement: &Settlement) {
             out.byte(3);
             out.text(reason);
         }
+        Settlement::NotTried { reason, retry_after_ms } => {
+            out.byte(4);
+            out.text(reason);
+            out.option(*retry_after_ms, Write::number);
+        }
     }
 }
 
@@ -222,6 +228,7 @@ fn read_settlement(reader: &mut Reader<'_>) -> Read<Settlement> {
         1 => Settlement::Rejected { reason: reader.text()? },
         2 => Settlement::Deferred { reason: reader.text()?, retry_after_ms: reader.option(Reader::number)? },
         3 => Settlement::Unknown { reason: reader.text()? },
+        4 => Settlement::NotTried { reason: reader.text()?, retry_after_ms: reader.option(Reader::number)? },
         _ => return reader.fail("an unknown settlement"),
     })
 }

@@ -5,7 +5,7 @@
 //! header   profile id · slot · list of timers (fire_at · seq) · list of unsettled effects     what the scan at start reads
 //! body     created_at · identities · conflicts · attributes · marks (bit 0 contact, bit 1 lead) · contact email? ·
 //!          contact phone? · dedup keys · journeys · participants · outbox rows
-//! dedup    16 bytes · payload 4 bytes LE · received_at
+//! dedup    16 bytes · payload 4 bytes LE · seen_at
 //! journey  name · entries · last entered · last ended? · list of (goal · at)
 //! ```
 //! The header holds what must be found without reading the body, and the body does not repeat it: a participant or
@@ -91,10 +91,10 @@ pub fn encode_profile(profile: &Profile, out: &mut Vec<u8>) {
     out.option(contact_phone.as_ref(), |out, phone| out.text(phone));
     let DedupWindow { keys } = dedup;
     out.list(keys, |out, key| {
-        let DedupKey { hash, payload, received_at } = key;
+        let DedupKey { hash, payload, seen_at } = key;
         out.take(hash);
         out.take(&payload.to_le_bytes());
-        out.timestamp(*received_at);
+        out.timestamp(*seen_at);
     });
     out.list(journeys, write_journey);
     out.list(participants, write_participant);
@@ -122,7 +122,7 @@ pub fn decode_profile(bytes: &[u8]) -> Result<Profile, Error> {
                 Ok(DedupKey {
                     hash: reader.array()?,
                     payload: u32::from_le_bytes(reader.array()?),
-                    received_at: reader.timestamp()?,
+                    seen_at: reader.timestamp()?,
                 })
             })?,
         },
@@ -228,10 +228,11 @@ fn write_participant(out: &mut Vec<u8>, participant: &Participant) {
         write_attributes(out, attributes);
     });
     out.list(early, |out, early| {
-        let EarlyMatch { step, outcome, lsn } = early;
+        let EarlyMatch { step, outcome, lsn, depth } = early;
         write_step(out, *step);
         out.number(u64::from(*outcome));
         out.number(lsn.0);
+        out.byte(*depth);
     });
     out.list(sends, write_sent);
     out.list(visits, |out, (step, count)| {
@@ -271,8 +272,10 @@ fn read_participant(reader: &mut Reader<'_>, timers: &mut vec::IntoIter<Timer>) 
         seen: reader.list(|reader| {
             Ok(SeenEvent { trigger: reader.text()?, lsn: reader.lsn()?, attributes: read_attributes(reader)? })
         })?,
-        early: reader
-            .list(|reader| Ok(EarlyMatch { step: read_step(reader)?, outcome: reader.u16()?, lsn: reader.lsn()? }))?,
+        early: reader.list(|reader| {
+            let (step, outcome) = (read_step(reader)?, reader.u16()?);
+            Ok(EarlyMatch { step, outcome, lsn: reader.lsn()?, depth: reader.byte()? })
+        })?,
         sends: reader.list(read_sent)?,
         visits: reader.list(|reader| Ok((read_step(reader)?, reader.u32()?)))?,
         step: read_step(reader)?,
@@ -315,9 +318,10 @@ fn read_sent(reader: &mut Reader<'_>) -> Read<SentStep> {
     })
 }
 
-/// In this order, the effect being in the header: participant · journey · step · planned_at · kind · state · attempts
+/// In this order, the effect being in the header: participant · journey · step · planned_at · kind · state · attempts ·
+/// to? · unwanted?
 fn write_outbox_row(out: &mut Vec<u8>, row: &OutboxRow) {
-    let OutboxRow { effect: _, participant, journey, step, planned_at, kind, state, attempts } = row;
+    let OutboxRow { effect: _, participant, journey, step, planned_at, kind, state, attempts, to, unwanted } = row;
     out.take(&participant.0);
     out.text(journey);
     out.text(step);
@@ -347,6 +351,8 @@ fn write_outbox_row(out: &mut Vec<u8>, row: &OutboxRow) {
         OutboxState::Unknown => out.byte(3),
     }
     out.number(u64::from(*attempts));
+    out.option(to.as_ref(), |out, to| out.text(to));
+    out.option(unwanted.as_ref(), |out, unwanted| out.text(unwanted));
 }
 
 fn read_outbox_row(reader: &mut Reader<'_>, effect: EffectId, timers: &mut vec::IntoIter<Timer>) -> Read<OutboxRow> {
@@ -379,5 +385,7 @@ fn read_outbox_row(reader: &mut Reader<'_>, effect: EffectId, timers: &mut vec::
             _ => return reader.fail("an unknown state of an effect"),
         },
         attempts: reader.u32()?,
+        to: reader.option(Reader::text)?,
+        unwanted: reader.option(Reader::text)?,
     })
 }

@@ -8,7 +8,7 @@
 
 use super::primitive::{Error, Read, Reader, Write};
 use super::value::{read_identity, read_value, write_identity, write_value};
-use engine::trace::{Entry, Ignored, Refusal, Seen, WaitFlag};
+use engine::trace::{Entry, Ignored, NoMatch, Refusal, Seen, WaitFlag};
 use model::{EffectId, Identity, ParticipantId, Text, Timestamp};
 
 const FORMAT: u8 = 1;
@@ -51,6 +51,7 @@ macro_rules! entries {
                         Ignored::StaleTimer => 0,
                         Ignored::UnknownEffect => 1,
                         Ignored::NobodyInside => 2,
+                        Ignored::TooManyInteractions => 3,
                     });
                 }
             }
@@ -63,6 +64,7 @@ macro_rules! entries {
                     0 => Ignored::StaleTimer,
                     1 => Ignored::UnknownEffect,
                     2 => Ignored::NobodyInside,
+                    3 => Ignored::TooManyInteractions,
                     _ => return reader.fail("an unknown reason to ignore"),
                 }),
                 _ => return reader.fail("an unknown entry of a trace"),
@@ -72,7 +74,7 @@ macro_rules! entries {
 }
 
 entries! {
-    0 Received { trigger }
+    0 Received { trigger, occurred_at }
     1 Duplicate { conflict }
     2 Late { age_ms }
     3 ClockAhead { by_ms }
@@ -84,28 +86,30 @@ entries! {
     9 IdentityConflict { identity }
     10 AttributesChanged { names }
     11 StartRefused { journey, version, refusal }
-    12 Started { participant, journey, version, entry }
+    12 Started { participant, journey, version, entry, seen }
     13 Entered { participant, step }
     14 Waiting { participant, step, until, flags }
     15 NotWaited { participant, step, why }
     16 TimedOut { participant, step }
     17 OutcomeMatched { participant, step, outcome, seen }
-    18 OutcomeUnmatched { participant, step, outcome, why }
+    18 NotMatched { participant, journey, what, why }
     19 Branched { participant, step, arm, seen }
     20 SplitInto { participant, step, arm }
     21 Updated { participant, step, names }
     22 Raised { participant, step, trigger }
     23 Failed { participant, step, why }
     24 Parked { participant, step, reason }
-    25 Ended { participant, journey, step, reason }
-    26 GoalReached { journey, goal }
-    27 ListenerFailed { journey, what, why }
+    25 Ended { participant, journey, step, reason, seen }
+    26 GoalReached { journey, goal, seen }
+    27 NotedEarly { participant, step, outcome, seen }
     28 Planned { participant, effect, step, message }
     29 Granted { effect, attempt }
     30 Blocked { effect, message, reason }
     31 Cancelled { effect, message }
     32 Settled { effect, outcome }
     33 Interaction { effect, interaction, machine }
+    34 AttributesRefused { names }
+    35 IdentityRefused { identity }
 }
 
 impl Field for Text {
@@ -229,6 +233,44 @@ impl Field for Vec<WaitFlag> {
     }
 }
 
+impl Field for Option<ParticipantId> {
+    fn write(&self, out: &mut Vec<u8>) {
+        out.option(self.as_ref(), |out, participant| participant.write(out));
+    }
+    fn read(reader: &mut Reader<'_>) -> Read<Self> {
+        reader.option(ParticipantId::read)
+    }
+}
+
+impl Field for NoMatch {
+    fn write(&self, out: &mut Vec<u8>) {
+        match self {
+            NoMatch::ConditionFalse { seen } => {
+                out.byte(0);
+                seen.write(out);
+            }
+            NoMatch::ConditionError { why } => {
+                out.byte(1);
+                out.text(why);
+            }
+            NoMatch::OtherBinding { started_with } => {
+                out.byte(2);
+                out.text(started_with);
+            }
+            NoMatch::Full => out.byte(3),
+        }
+    }
+    fn read(reader: &mut Reader<'_>) -> Read<Self> {
+        Ok(match reader.byte()? {
+            0 => NoMatch::ConditionFalse { seen: Field::read(reader)? },
+            1 => NoMatch::ConditionError { why: reader.text()? },
+            2 => NoMatch::OtherBinding { started_with: reader.text()? },
+            3 => NoMatch::Full,
+            _ => return reader.fail("an unknown reason not to act"),
+        })
+    }
+}
+
 impl Field for Refusal {
     fn write(&self, out: &mut Vec<u8>) {
         match self {
@@ -249,6 +291,7 @@ impl Field for Refusal {
                 out.timestamp(*next_at);
             }
             Refusal::SameBinding => out.byte(7),
+            Refusal::TooManyInside => out.byte(8),
         }
     }
     fn read(reader: &mut Reader<'_>) -> Read<Self> {
@@ -261,6 +304,7 @@ impl Field for Refusal {
             5 => Refusal::StillInside,
             6 => Refusal::TooSoon { next_at: reader.timestamp()? },
             7 => Refusal::SameBinding,
+            8 => Refusal::TooManyInside,
             _ => return reader.fail("an unknown refusal"),
         })
     }

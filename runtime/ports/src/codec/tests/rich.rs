@@ -11,7 +11,7 @@ use engine::state::{
     DedupKey, DedupWindow, EarlyMatch, Holding, JourneyRecord, Marks, OutboxKind, OutboxRow, OutboxState, Participant,
     Raised, SeenEvent, SeenInteraction, SentStep, Timer,
 };
-use engine::trace::{Entry, Ignored, Refusal, WaitFlag};
+use engine::trace::{Entry, Ignored, NoMatch, Refusal, WaitFlag};
 use engine::transition::{Ended, SendChanged, SendState};
 use model::document::{DocumentId, read_documents};
 use model::send::{Rendered, Settlement};
@@ -126,6 +126,10 @@ fn profile_commands() -> Vec<(&'static str, ProfileCommand)> {
         ("settled accepted without id", settled(Settlement::Accepted { provider_id: None })),
         ("settled rejected", settled(Settlement::Rejected { reason: "no such user".into() })),
         ("settled deferred", settled(deferred)),
+        (
+            "settled not tried",
+            settled(Settlement::NotTried { reason: "circuit_open".into(), retry_after_ms: Some(9_000) }),
+        ),
         ("settled unknown", settled(Settlement::Unknown { reason: "time-out".into() })),
         ("journey stopped", ProfileCommand::JourneyStopped { journey: "welcome".into() }),
     ]
@@ -188,7 +192,7 @@ pub(super) fn participant(holding: Holding, timer: Option<Timer>) -> Participant
         depth: 1,
         event: attributes(),
         seen: vec![SeenEvent { trigger: "abandoned_cart".into(), lsn: Lsn(40), attributes: attributes() }],
-        early: vec![EarlyMatch { step: StepIndex(4), outcome: 1, lsn: Lsn(42) }],
+        early: vec![EarlyMatch { step: StepIndex(4), outcome: 1, lsn: Lsn(42), depth: 2 }],
         sends: vec![SentStep { step: StepIndex(0), effect: EFFECT, interactions: vec![opened] }],
         visits: vec![(StepIndex(0), 1), (StepIndex(300), 70_000)],
         step: StepIndex(1),
@@ -207,6 +211,8 @@ fn outbox_rows() -> Vec<OutboxRow> {
         kind,
         state,
         attempts: u32::from(number),
+        to: Some("work_email".into()),
+        unwanted: if number == 1 { Some("purchase_completed".into()) } else { None },
     };
     let rendered = Rendered {
         channel: "email".into(),
@@ -252,7 +258,7 @@ pub(super) fn profile() -> Profile {
         marks: Marks { contact: true, lead: true },
         contact_email: Some("ada@work.example".into()),
         contact_phone: Some("+15550100".into()),
-        dedup: DedupWindow { keys: vec![DedupKey { hash: [0xf6; 16], payload: 0xdead_beef, received_at: at(0) }] },
+        dedup: DedupWindow { keys: vec![DedupKey { hash: [0xf6; 16], payload: 0xdead_beef, seen_at: at(0) }] },
         journeys: vec![abandoned, welcomed],
         participants: vec![
             participant(Holding::Wait, Some(timer)),
@@ -274,13 +280,14 @@ fn refusals() -> Vec<Refusal> {
         Refusal::StillInside,
         Refusal::TooSoon { next_at: at(1000) },
         Refusal::SameBinding,
+        Refusal::TooManyInside,
     ]
 }
 
 fn trace_of_event() -> Vec<Entry> {
     let refused = |refusal| Entry::StartRefused { journey: "welcome".into(), version: 2, refusal };
     let mut trace = vec![
-        Entry::Received { trigger: "signup".into() },
+        Entry::Received { trigger: "signup".into(), occurred_at: at(-5000) },
         Entry::Duplicate { conflict: true },
         Entry::Late { age_ms: 90_000_000 },
         Entry::ClockAhead { by_ms: -1 },
@@ -292,6 +299,8 @@ fn trace_of_event() -> Vec<Entry> {
         Entry::Linked { identity: identity("user_id:42") },
         Entry::IdentityConflict { identity: identity("loyalty:9") },
         Entry::AttributesChanged { names: vec!["plan".into()] },
+        Entry::AttributesRefused { names: vec!["essay".into()] },
+        Entry::IdentityRefused { identity: identity("loyalty:10") },
     ];
     trace.extend(refusals().into_iter().map(refused));
     trace
@@ -302,23 +311,36 @@ fn trace_of_participant() -> Vec<Entry> {
     let seen = vec![("event.total".into(), Value::Int(5)), ("profile.plan".into(), Value::Null)];
     let flags = vec![WaitFlag::InvalidZone("Mars/Olympus".into()), WaitFlag::LocalDateTime];
     vec![
-        Entry::Started { participant, journey: "welcome".into(), version: 2, entry: 1 },
+        Entry::Started { participant, journey: "welcome".into(), version: 2, entry: 1, seen: seen.clone() },
         Entry::Entered { participant, step: step.into() },
         Entry::Waiting { participant, step: step.into(), until: at(86_400_000), flags },
         Entry::NotWaited { participant, step: step.into(), why: "it is past".into() },
         Entry::TimedOut { participant, step: step.into() },
         Entry::OutcomeMatched { participant, step: step.into(), outcome: "email_opened".into(), seen: seen.clone() },
-        Entry::OutcomeUnmatched { participant, step: step.into(), outcome: "bought".into(), why: "no total".into() },
-        Entry::Branched { participant, step: step.into(), arm: "otherwise".into(), seen },
+        Entry::NotedEarly { participant, step: step.into(), outcome: "bought".into(), seen: seen.clone() },
+        Entry::Branched { participant, step: step.into(), arm: "otherwise".into(), seen: seen.clone() },
         Entry::SplitInto { participant, step: step.into(), arm: "b".into() },
         Entry::Updated { participant, step: step.into(), names: vec!["plan".into()] },
         Entry::Raised { participant, step: step.into(), trigger: "vip".into() },
         Entry::Failed { participant, step: step.into(), why: "raise_depth".into() },
         Entry::Parked { participant, step: step.into(), reason: "missing_date".into() },
-        Entry::Ended { participant, journey: "welcome".into(), step: step.into(), reason: "completed".into() },
-        Entry::GoalReached { journey: "welcome".into(), goal: "bought".into() },
-        Entry::ListenerFailed { journey: "welcome".into(), what: "exit".into(), why: "no total".into() },
+        Entry::Ended {
+            participant,
+            journey: "welcome".into(),
+            step: step.into(),
+            reason: "bought".into(),
+            seen: seen.clone(),
+        },
+        Entry::GoalReached { journey: "welcome".into(), goal: "bought".into(), seen: seen.clone() },
+        unmatched(Some(participant), NoMatch::ConditionFalse { seen }),
+        unmatched(Some(participant), NoMatch::OtherBinding { started_with: "cart/c1".into() }),
+        unmatched(Some(participant), NoMatch::Full),
+        unmatched(None, NoMatch::ConditionError { why: "no total".into() }),
     ]
+}
+
+fn unmatched(participant: Option<ParticipantId>, why: NoMatch) -> Entry {
+    Entry::NotMatched { participant, journey: "welcome".into(), what: "exit bought".into(), why }
 }
 
 /// Every entry that there is.
@@ -336,6 +358,7 @@ pub(super) fn trace() -> Vec<Entry> {
         Entry::Ignored(Ignored::StaleTimer),
         Entry::Ignored(Ignored::UnknownEffect),
         Entry::Ignored(Ignored::NobodyInside),
+        Entry::Ignored(Ignored::TooManyInteractions),
     ]);
     trace
 }

@@ -10,7 +10,7 @@ use engine::state::{
     DedupKey, DedupWindow, EarlyMatch, Holding, JourneyRecord, Marks, OutboxKind, OutboxRow, OutboxState, Participant,
     Raised, SeenEvent, SeenInteraction, SentStep, Timer,
 };
-use engine::trace::{Entry, Ignored, Refusal, WaitFlag};
+use engine::trace::{Entry, Ignored, NoMatch, Refusal, WaitFlag};
 use engine::transition::{SendChanged, SendState};
 use model::document::DocumentId;
 use model::send::{Rendered, Settlement};
@@ -122,6 +122,8 @@ pub(super) fn settlement() -> impl Strategy<Value = Settlement> {
         (text(), option::of(number()))
             .prop_map(|(reason, retry_after_ms)| Settlement::Deferred { reason, retry_after_ms }),
         text().prop_map(|reason| Settlement::Unknown { reason }),
+        (text(), option::of(number()))
+            .prop_map(|(reason, retry_after_ms)| Settlement::NotTried { reason, retry_after_ms }),
     ]
 }
 
@@ -231,7 +233,12 @@ pub(super) fn participant() -> impl Strategy<Value = Participant> {
     let known = (option::of(text()), any::<u8>(), attributes());
     let seen =
         (text(), lsn(), attributes()).prop_map(|(trigger, lsn, attributes)| SeenEvent { trigger, lsn, attributes });
-    let early = (step(), any::<u16>(), lsn()).prop_map(|(step, outcome, lsn)| EarlyMatch { step, outcome, lsn });
+    let early = (step(), any::<u16>(), lsn(), any::<u8>()).prop_map(|(step, outcome, lsn, depth)| EarlyMatch {
+        step,
+        outcome,
+        lsn,
+        depth,
+    });
     let lists = (vec(seen, 0..3), vec(early, 0..3), vec(sent(), 0..3), vec((step(), any::<u32>()), 0..3));
     let held = (step(), holding(), option::of(timer()));
     (named, known, lists, held).prop_map(|(named, known, lists, held)| {
@@ -279,18 +286,12 @@ fn outbox_row() -> impl Strategy<Value = OutboxRow> {
         timer().prop_map(|timer| OutboxState::Deferred { timer }),
         Just(OutboxState::Unknown),
     ];
-    (effect_id(), participant_id(), text(), text(), timestamp(), kind, state, any::<u32>()).prop_map(
-        |(effect, participant, journey, step, planned_at, kind, state, attempts)| OutboxRow {
-            effect,
-            participant,
-            journey,
-            step,
-            planned_at,
-            kind,
-            state,
-            attempts,
-        },
-    )
+    let named = (effect_id(), participant_id(), text(), text(), timestamp());
+    let further = (any::<u32>(), option::of(text()), option::of(text()));
+    (named, kind, state, further).prop_map(|(named, kind, state, (attempts, to, unwanted))| {
+        let (effect, participant, journey, step, planned_at) = named;
+        OutboxRow { effect, participant, journey, step, planned_at, kind, state, attempts, to, unwanted }
+    })
 }
 
 fn journey_record() -> impl Strategy<Value = JourneyRecord> {
@@ -306,10 +307,10 @@ fn journey_record() -> impl Strategy<Value = JourneyRecord> {
 }
 
 pub(super) fn profile() -> impl Strategy<Value = Profile> {
-    let key = (any::<[u8; 16]>(), any::<u32>(), timestamp()).prop_map(|(hash, payload, received_at)| DedupKey {
+    let key = (any::<[u8; 16]>(), any::<u32>(), timestamp()).prop_map(|(hash, payload, seen_at)| DedupKey {
         hash,
         payload,
-        received_at,
+        seen_at,
     });
     let marks = (any::<bool>(), any::<bool>()).prop_map(|(contact, lead)| Marks { contact, lead });
     let known = (profile_id(), slot(), timestamp(), vec(identity(), 0..4), vec(identity(), 0..2), attributes());
@@ -353,7 +354,17 @@ fn refusal() -> impl Strategy<Value = Refusal> {
             Refusal::AlreadyOnce,
             Refusal::StillInside,
             Refusal::SameBinding,
+            Refusal::TooManyInside,
         ]),
+    ]
+}
+
+fn no_match() -> impl Strategy<Value = NoMatch> {
+    prop_oneof![
+        seen().prop_map(|seen| NoMatch::ConditionFalse { seen }),
+        text().prop_map(|why| NoMatch::ConditionError { why }),
+        text().prop_map(|started_with| NoMatch::OtherBinding { started_with }),
+        Just(NoMatch::Full),
     ]
 }
 
@@ -364,7 +375,7 @@ fn wait_flag() -> impl Strategy<Value = WaitFlag> {
 /// Entries without a participant.
 fn entry_of_event() -> BoxedStrategy<Entry> {
     prop_oneof![
-        text().prop_map(|trigger| Entry::Received { trigger }),
+        (text(), timestamp()).prop_map(|(trigger, occurred_at)| Entry::Received { trigger, occurred_at }),
         any::<bool>().prop_map(|conflict| Entry::Duplicate { conflict }),
         any::<i64>().prop_map(|age_ms| Entry::Late { age_ms }),
         any::<i64>().prop_map(|by_ms| Entry::ClockAhead { by_ms }),
@@ -380,10 +391,18 @@ fn entry_of_event() -> BoxedStrategy<Entry> {
             version,
             refusal
         }),
-        (text(), text()).prop_map(|(journey, goal)| Entry::GoalReached { journey, goal }),
-        (text(), text(), text()).prop_map(|(journey, what, why)| Entry::ListenerFailed { journey, what, why }),
-        prop::sample::select(vec![Ignored::StaleTimer, Ignored::UnknownEffect, Ignored::NobodyInside])
-            .prop_map(Entry::Ignored),
+        vec(text(), 0..3).prop_map(|names| Entry::AttributesRefused { names }),
+        identity().prop_map(|identity| Entry::IdentityRefused { identity }),
+        (text(), text(), seen()).prop_map(|(journey, goal, seen)| Entry::GoalReached { journey, goal, seen }),
+        (option::of(participant_id()), text(), text(), no_match())
+            .prop_map(|(participant, journey, what, why)| Entry::NotMatched { participant, journey, what, why }),
+        prop::sample::select(vec![
+            Ignored::StaleTimer,
+            Ignored::UnknownEffect,
+            Ignored::NobodyInside,
+            Ignored::TooManyInteractions
+        ])
+        .prop_map(Entry::Ignored),
     ]
     .boxed()
 }
@@ -391,8 +410,15 @@ fn entry_of_event() -> BoxedStrategy<Entry> {
 fn entry_of_participant() -> BoxedStrategy<Entry> {
     let at = || (participant_id(), text());
     prop_oneof![
-        (participant_id(), text(), any::<u32>(), any::<u32>())
-            .prop_map(|(participant, journey, version, entry)| Entry::Started { participant, journey, version, entry }),
+        (participant_id(), text(), any::<u32>(), any::<u32>(), seen()).prop_map(
+            |(participant, journey, version, entry, seen)| Entry::Started {
+                participant,
+                journey,
+                version,
+                entry,
+                seen
+            }
+        ),
         at().prop_map(|(participant, step)| Entry::Entered { participant, step }),
         (at(), timestamp(), vec(wait_flag(), 0..3)).prop_map(|((participant, step), until, flags)| Entry::Waiting {
             participant,
@@ -408,11 +434,11 @@ fn entry_of_participant() -> BoxedStrategy<Entry> {
             outcome,
             seen
         }),
-        (at(), text(), text()).prop_map(|((participant, step), outcome, why)| Entry::OutcomeUnmatched {
+        (at(), text(), seen()).prop_map(|((participant, step), outcome, seen)| Entry::NotedEarly {
             participant,
             step,
             outcome,
-            why
+            seen
         }),
         (at(), text(), seen()).prop_map(|((participant, step), arm, seen)| Entry::Branched {
             participant,
@@ -425,11 +451,8 @@ fn entry_of_participant() -> BoxedStrategy<Entry> {
         (at(), text()).prop_map(|((participant, step), trigger)| Entry::Raised { participant, step, trigger }),
         (at(), text()).prop_map(|((participant, step), why)| Entry::Failed { participant, step, why }),
         (at(), text()).prop_map(|((participant, step), reason)| Entry::Parked { participant, step, reason }),
-        (participant_id(), text(), text(), text()).prop_map(|(participant, journey, step, reason)| Entry::Ended {
-            participant,
-            journey,
-            step,
-            reason
+        (participant_id(), text(), text(), text(), seen()).prop_map(|(participant, journey, step, reason, seen)| {
+            Entry::Ended { participant, journey, step, reason, seen }
         }),
     ]
     .boxed()
