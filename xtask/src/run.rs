@@ -28,7 +28,8 @@ pub fn run(arguments: &[String]) -> Result<(), String> {
         server.kill().map_err(|error| error.to_string())?;
         return Err(why);
     }
-    println!("{}", to_paste(&base, &program.display().to_string()));
+    let shown = program.strip_prefix(root()).unwrap_or(&program);
+    println!("{}", to_paste(&base, &shown.display().to_string()));
     let status = server.wait().map_err(|error| error.to_string())?;
     if status.success() { Ok(()) } else { Err(format!("the server ended: {status}")) }
 }

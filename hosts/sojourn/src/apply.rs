@@ -2,6 +2,7 @@
 
 use crate::check::Loaded;
 use crate::client::{Server, finding_line};
+use crate::progress;
 use model::document::read_documents;
 use reqwest::Method;
 use serde_json::Value;
@@ -46,7 +47,7 @@ pub fn apply(arguments: &Apply) -> Result<ExitCode, String> {
     let texts: Vec<String> = loaded.documents.iter().map(model::Document::to_yaml).collect();
     let body = texts.join("---\n");
     let request = server.request(Method::POST, "/api/v1/documents?dry_run=true")?.body(body.clone());
-    let plan: Value = server.send(request)?.json().map_err(|error| error.to_string())?;
+    let plan: Value = progress::of("planning", || server.send(request))?.json().map_err(|error| error.to_string())?;
     let mut changes = 0;
     for line in plan["plan"].as_array().into_iter().flatten() {
         let action = line["action"].as_str().unwrap_or_default();
@@ -68,7 +69,8 @@ pub fn apply(arguments: &Apply) -> Result<ExitCode, String> {
     }
     let request = server.request(Method::POST, "/api/v1/documents")?;
     let request = request.header("if-match", plan["catalog_version"].to_string()).body(body);
-    let applied: Value = server.send(request)?.json().map_err(|error| error.to_string())?;
+    let applied = progress::of("applying", || server.send(request))?;
+    let applied: Value = applied.json().map_err(|error| error.to_string())?;
     println!("{changes} applied; the catalog is at version {}", applied["catalog_version"]);
     Ok(ExitCode::SUCCESS)
 }

@@ -1,5 +1,6 @@
 //! `sojourn check` and `sojourn test`: documents in files, without a server.
 
+use crate::progress;
 use catalog::{Built, Catalog, Change};
 use model::document::{Kind, read_documents};
 use model::{CatalogVersion, Document, Finding, Severity};
@@ -118,7 +119,7 @@ pub fn test(arguments: &TestArguments) -> Result<ExitCode, String> {
         errors.iter().for_each(|finding| println!("{finding}"));
         return Ok(closing(0, errors.len()));
     }
-    let outcomes = replay::run_tests(&loaded.documents);
+    let outcomes = progress::of("testing", || replay::run_tests(&loaded.documents));
     let mut failed = 0;
     for outcome in &outcomes {
         if outcome.failures.is_empty() {

@@ -3,6 +3,8 @@
 use crate::client::Server;
 use crate::clock::Clock;
 use crate::config;
+use crate::progress;
+use crate::serve::log_to_stderr;
 use crate::storage::{DataDir, open_log, open_state, told};
 use engine::command::{ControlCommand, KeyScope};
 use engine::control::HeldKey;
@@ -75,8 +77,11 @@ fn offline(data: &Path, config: Option<&Path>, command: &Command) -> Result<(), 
         Command::Create { .. } => DataDir::open(data)?,
         Command::List | Command::Revoke { .. } => DataDir::open_existing(data)?,
     };
-    let log = open_log(data, &config.storage)?;
-    let mut control = Offline::open(log, &open_state(data)?).map_err(|error| told(&error))?;
+    log_to_stderr("warn");
+    let mut control = progress::of("reading the log", || {
+        let log = open_log(data, &config.storage)?;
+        Offline::open(log, &open_state(data)?).map_err(|error| told(&error))
+    })?;
     let now = Clock::start().now();
     match command {
         Command::Create { name, scope } => {

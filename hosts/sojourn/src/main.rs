@@ -6,7 +6,9 @@ mod check;
 mod client;
 mod clock;
 mod config;
+mod doctor;
 mod keys;
+mod progress;
 mod serve;
 mod storage;
 mod watch;
@@ -74,6 +76,10 @@ enum Command {
         after_help = "Examples:\n  sojourn bench\n  sojourn bench --profiles 100000 --seconds 20\n  sojourn bench waiting --people 1000000 --burst 100000\n  sojourn bench recovery --tail-mib 1024"
     )]
     Bench(bench::Arguments),
+    /// Say whether a data directory is whole and what is stopped in it; exit code 1 if anything is wrong.
+    #[command(after_help = "Examples:\n  sojourn doctor --data /var/lib/sojourn\n  sojourn doctor skip --data \
+                            /var/lib/sojourn --partition 3 --lsn 4711")]
+    Doctor(doctor::Arguments),
     /// Print the OpenAPI document.
     #[command(hide = true)]
     Openapi,
@@ -96,6 +102,7 @@ fn main() -> ExitCode {
         Command::Tail(arguments) => watch::tail(&arguments),
         Command::Explain(arguments) => watch::explain(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
+        Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Openapi => {
             print!("{}", http_api::openapi_json());
             Ok(ExitCode::SUCCESS)

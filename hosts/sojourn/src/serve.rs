@@ -2,7 +2,8 @@
 
 use crate::clock::Clock;
 use crate::config::{self, Config};
-use crate::storage::{DataDir, DiskStorage, Readers};
+use crate::progress;
+use crate::storage::{DataDir, DiskStorage, Readers, has_room};
 use axum::serve::ListenerExt;
 use channels::mailbox::Filter;
 use channels::{Channels, Configured, Mailbox};
@@ -43,25 +44,28 @@ pub struct Arguments {
 
 /// How long requests under way have to end once the server was told to stop; live tails never end by themselves.
 const REQUESTS_END_WITHIN: Duration = Duration::from_secs(5);
-/// How often a start that takes long says so.
-const PROGRESS_EVERY: Duration = Duration::from_secs(2);
 
 /// # Errors
 /// One sentence: why it could not start, or why it ended.
 pub fn run(arguments: &Arguments) -> Result<ExitCode, String> {
     // The store tells its own housekeeping at INFO.
-    let usual = "info,fjall=warn,lsm_tree=warn";
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| usual.into());
-    let colours = std::io::stderr().is_terminal();
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours).init();
+    log_to_stderr("info,fjall=warn,lsm_tree=warn");
     let config = config::read(arguments.config.as_deref())?;
     let _data = DataDir::open(&arguments.data)?;
+    has_room(&arguments.data, &config.storage)?;
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| error.to_string())?;
     let result = runtime.block_on(serve(arguments, config));
     // Whatever still runs, such as a live tail, is not waited for.
     runtime.shutdown_background();
     result
+}
+
+/// Unless RUST_LOG says otherwise, what is told is `usual`.
+pub fn log_to_stderr(usual: &str) {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| usual.into());
+    let colours = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours).init();
 }
 
 async fn serve(arguments: &Arguments, config: Config) -> Result<ExitCode, String> {
@@ -110,7 +114,7 @@ async fn serve(arguments: &Arguments, config: Config) -> Result<ExitCode, String
 async fn with_progress(mut opened: oneshot::Receiver<Result<(), String>>) -> Result<(), String> {
     let began = Instant::now();
     loop {
-        match tokio::time::timeout(PROGRESS_EVERY, &mut opened).await {
+        match tokio::time::timeout(progress::EVERY, &mut opened).await {
             Ok(result) => return result.map_err(|_| "the worker ended before it had started".to_owned())?,
             Err(_) => tracing::info!(seconds = began.elapsed().as_secs(), "opening: reading the log"),
         }

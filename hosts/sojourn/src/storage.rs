@@ -71,6 +71,17 @@ pub fn free_bytes(path: &Path) -> Result<Bytes, String> {
     Ok(Bytes(status.f_bavail.saturating_mul(status.f_frsize)))
 }
 
+/// # Errors
+/// One sentence: there is less room than is to be kept free.
+pub fn has_room(data: &Path, config: &config::Storage) -> Result<(), String> {
+    let (free, reserve) = (free_bytes(data)?, config.reserve);
+    if free >= reserve {
+        return Ok(());
+    }
+    let data = data.display();
+    Err(format!("data directory {data}: {free} are free and [storage] reserve wants {reserve}; make room, or lower it"))
+}
+
 /// The log as the configuration wants it.
 ///
 /// # Errors
@@ -151,13 +162,6 @@ impl Storage for DiskStorage {
     fn open(&mut self) -> Result<Opened<LogFile, StateFjall>, String> {
         // The store can be opened again only when nobody has it any more.
         *self.opened.lock().unwrap_or_else(PoisonError::into_inner) = None;
-        let (free, reserve) = (free_bytes(&self.data)?, self.config.reserve);
-        if free < reserve {
-            let data = self.data.display();
-            return Err(format!(
-                "data directory {data}: {free} are free and [storage] reserve wants {reserve}; make room, or lower it"
-            ));
-        }
         let log = open_log(&self.data, &self.config)?;
         // O2: a restart adopts the wall clock, but not below what the log has seen.
         self.clock.not_before(log.last_stamp());
@@ -190,4 +194,28 @@ pub fn told(error: &dyn std::error::Error) -> String {
         source = inner.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::{KeySlot, Lsn, PartitionId};
+    use ports::Frame;
+
+    #[test]
+    fn t43_a_restart_goes_on_from_the_log_when_the_wall_clock_is_behind_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let hour_ahead = Timestamp::from_ms(Clock::start().now().as_ms() + 3_600_000);
+        let mut log = open_log(folder.path(), &config::Storage::default()).expect("a log");
+        let mut frame = Frame::default();
+        frame.push(Lsn(1), PartitionId(0), KeySlot::INSTALLATION, hour_ahead, |bytes| bytes.push(0));
+        log.append(&frame).and_then(|()| log.begin_sync()).and_then(|()| log.finish_sync()).expect("a record");
+        drop(log);
+        let clock = Arc::new(Clock::start());
+        let (data, config) = (folder.path().to_owned(), config::Storage::default());
+        let mut storage = DiskStorage::new(data, config, "http://localhost".to_owned(), clock);
+        assert!(storage.now() < hour_ahead);
+        let _opened = storage.open().unwrap_or_else(|why| panic!("{why}"));
+        assert!(storage.now() >= hour_ahead, "or no timer fires for an hour");
+    }
 }

@@ -7,6 +7,7 @@ mod books;
 mod checkpoint;
 mod directory;
 mod dispatcher;
+pub mod doctor;
 mod group;
 mod hot;
 mod input;

@@ -1,8 +1,9 @@
 //! Keys, over a server and on a data directory.
 
 use crate::mail::MailSink;
-use crate::server::{Server, Start, client, free_port, output, program, sign_up, wait_until};
+use crate::server::{Server, Start, client, output, program, sign_up, wait_until};
 use serde_json::{Value, json};
+use std::net::{IpAddr, UdpSocket};
 use std::path::Path;
 use std::time::Duration;
 
@@ -70,6 +71,33 @@ fn without_dev_nothing_is_open_without_a_key_and_development_keys_are_refused() 
     // What it does open is open, and nothing is captured.
     assert_eq!(server.send("POST", "/v1/events", &admin, event).0, 202);
     assert_eq!(server.send("GET", "/api/v1/mailbox", &admin, "").0, 404);
+}
+
+/// An address of this machine that is not its loopback, if it has one.
+fn own_address() -> Option<IpAddr> {
+    let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
+    // Nothing is sent: connecting only chooses the address that would be sent from.
+    socket.connect("192.0.2.1:9").ok()?;
+    Some(socket.local_addr().ok()?.ip()).filter(|ip| !ip.is_loopback() && !ip.is_unspecified())
+}
+
+#[test]
+fn development_keys_open_nothing_from_elsewhere() {
+    let Some(address) = own_address() else {
+        println!("skipped: this machine has no address but its loopback");
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let start = Start { listen: IpAddr::from([0, 0, 0, 0]), ..Start::new(&folder.path().join("data")) };
+    let mut server = start.run();
+    assert_eq!(server.post("/v1/events", &sign_up(1)).0, 202);
+    server.base = format!("http://{address}:{}", start.port);
+    for key in ["dev-admin", "dev-server", "dev-browser"] {
+        let (status, problem) = server.send("POST", "/v1/events", key, sign_up(1).to_string());
+        assert_eq!(status, 401, "{key}: {problem}");
+        assert!(problem["detail"].as_str().unwrap().contains("from this machine alone"), "{problem}");
+    }
+    assert_eq!(server.send("GET", "/healthz", "", "").0, 200);
 }
 
 /// A person who waits for a timer, and three whose mails no channel has taken yet.
@@ -150,7 +178,7 @@ fn keys_say_what_is_wrong() {
     let (status, _, told) = keys(&["list"]);
     assert!(!status.success() && told.contains("is no data directory"), "{told}");
     assert!(!data.exists(), "looking makes nothing");
-    let server = Start { data: data.clone(), port: free_port(), config: None, development: true }.run();
+    let server = Start::new(&data).run();
     let (status, _, told) = keys(&["list"]);
     assert!(!status.success() && told.contains("another process uses it"), "{told}");
     // Over the server it goes.

@@ -4,6 +4,7 @@
 
 mod crash;
 mod docs;
+mod doctor;
 mod documents;
 mod full_disk;
 mod input;

@@ -1,7 +1,7 @@
 //! A running server and what is said to it.
 
 use serde_json::{Value, json};
-use std::net::TcpListener;
+use std::net::{IpAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -47,6 +47,7 @@ pub fn wait_until<T>(what: &str, mut holds: impl FnMut() -> Option<T>) -> T {
 #[derive(Clone)]
 pub struct Start {
     pub data: PathBuf,
+    pub listen: IpAddr,
     pub port: u16,
     pub config: Option<PathBuf>,
     pub development: bool,
@@ -54,7 +55,13 @@ pub struct Start {
 
 impl Start {
     pub fn new(data: &Path) -> Self {
-        Start { data: data.to_owned(), port: free_port(), config: None, development: true }
+        Start {
+            data: data.to_owned(),
+            listen: IpAddr::from([127, 0, 0, 1]),
+            port: free_port(),
+            config: None,
+            development: true,
+        }
     }
 
     /// Writes `toml` beside the data and starts with it.
@@ -66,7 +73,11 @@ impl Start {
 
     pub fn command(&self) -> Command {
         let mut command = program();
-        command.arg("serve").arg("--data").arg(&self.data).args(["--listen", &format!("127.0.0.1:{}", self.port)]);
+        command
+            .arg("serve")
+            .arg("--data")
+            .arg(&self.data)
+            .args(["--listen", &format!("{}:{}", self.listen, self.port)]);
         if let Some(config) = &self.config {
             command.arg("--config").arg(config);
         }

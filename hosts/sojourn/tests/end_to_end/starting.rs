@@ -79,7 +79,7 @@ fn links_that_would_lead_nowhere_are_warned_of() {
 
 #[test]
 fn every_command_explains_itself_with_an_example() {
-    let commands: [&[&str]; 12] = [
+    let commands: [&[&str]; 14] = [
         &["serve"],
         &["keys", "create"],
         &["keys", "list"],
@@ -92,6 +92,8 @@ fn every_command_explains_itself_with_an_example() {
         &["tail"],
         &["explain"],
         &["bench"],
+        &["doctor"],
+        &["doctor", "skip"],
     ];
     for command in commands {
         let (status, printed, told) = output(program().args(command).arg("--help"));

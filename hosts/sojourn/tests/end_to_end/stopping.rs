@@ -27,7 +27,7 @@ fn a_clean_stop_checkpoints_and_the_next_start_replays_nothing() {
     assert_eq!(status, 200);
     let first = timeline["timeline"].as_array().unwrap().last().unwrap();
     assert_eq!(first["what"], "event signed_up", "{timeline}");
-    assert_eq!(first["did"][0], "event signed_up", "{timeline}");
+    assert!(first["did"][0].as_str().unwrap().starts_with("event signed_up"), "{timeline}");
     // A kill, on the other hand, leaves a tail: the number can be something else.
     server.stored(&sign_up(2));
     drop(server);
