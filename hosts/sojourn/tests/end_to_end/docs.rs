@@ -1,7 +1,9 @@
 //! The documentation is true: its examples run, its lists are complete.
 
-use crate::server::{output, program, repository};
+use crate::server::{Start, client, output, program, repository, sign_up};
 use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::process::Command;
 
 fn page(name: &str) -> String {
     std::fs::read_to_string(repository().join("docs").join(name)).unwrap()
@@ -97,12 +99,94 @@ fn every_finding_is_documented_with_its_remedy() {
     );
 }
 
-#[test]
-fn every_link_between_pages_leads_somewhere() {
+/// All pages, with where they are.
+fn pages() -> Vec<PathBuf> {
     let pages = ["README.md", "ARCHITECTURE.md", "CHANGELOG.md"].map(|name| repository().join(name));
     let docs = std::fs::read_dir(repository().join("docs")).unwrap().map(|entry| entry.unwrap().path());
-    for path in pages.into_iter().chain(docs).filter(|path| path.extension().is_some_and(|extension| extension == "md"))
-    {
+    let is_page = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "md");
+    pages.into_iter().chain(docs).filter(is_page).collect()
+}
+
+#[test]
+fn every_command_on_a_page_is_one_that_there_is() {
+    let mut seen = 0;
+    for path in pages() {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let lines = blocks(&text, "sh").into_iter().flat_map(str::lines).map(|line| line.split(" #").next().unwrap());
+        for line in lines.filter_map(|line| line.split_once("sojourn ").filter(|(before, _)| !before.contains(' '))) {
+            let words: Vec<&str> = line.1.split_whitespace().collect();
+            let sub = words.iter().take_while(|word| word.bytes().all(|byte| byte.is_ascii_lowercase()));
+            let known = [
+                "serve", "keys", "create", "list", "revoke", "apply", "export", "diff", "check", "test", "tail",
+                "explain", "doctor", "skip", "bench",
+            ];
+            let sub: Vec<&str> = sub.copied().filter(|word| known.contains(word)).collect();
+            assert!(!sub.is_empty(), "{}: {}", path.display(), line.1);
+            let (status, help, told) = output(program().args(&sub).arg("--help"));
+            assert!(status.success(), "{}: {}: {told}", path.display(), line.1);
+            for flag in words.iter().filter(|word| word.starts_with("--")) {
+                assert!(
+                    help.contains(&format!("{flag} ")) || help.contains(&format!("{flag}\n")),
+                    "{}: {flag} of {}",
+                    path.display(),
+                    line.1
+                );
+            }
+            seen += 1;
+        }
+    }
+    assert!(seen > 15, "only {seen} commands were found");
+}
+
+#[test]
+fn what_is_to_be_pasted_works() {
+    if Command::new("curl").arg("--version").output().is_err() {
+        println!("skipped: there is no curl");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let server = Start::new(&folder.path().join("data")).run();
+    server.apply_examples();
+    let texts = [page("sending-events.md"), std::fs::read_to_string(repository().join("README.md")).unwrap()];
+    let mut pasted = 0;
+    for block in texts.iter().flat_map(|text| blocks(text, "sh")).filter(|block| block.contains("curl -s")) {
+        // The commands of ours in these blocks have their own tests; `tail` has no end.
+        let curls: String =
+            block.lines().filter(|line| !line.contains("sojourn ")).map(|line| format!("{line}\n")).collect();
+        let curls =
+            curls.replace("http://127.0.0.1:8080", &server.base).replace("curl -s", "curl -sS --fail-with-body");
+        let (status, printed, told) = output(Command::new("sh").args(["-e", "-c", &curls]));
+        assert!(status.success(), "{curls}{printed}{told}");
+        assert!(!printed.contains("rejected\",\"reason"), "{printed}");
+        pasted += 1;
+    }
+    assert!(pasted >= 4, "only {pasted} blocks were found");
+    let (_, profile) = server.get("/api/v1/profiles/user_id:42");
+    assert_eq!(profile["attributes"]["first_name"], "Ada", "{profile}");
+    assert_eq!(profile["participants"][0]["journey"], "abandoned_cart", "{profile}");
+}
+
+#[test]
+fn every_metric_on_a_page_is_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Start::new(&folder.path().join("data")).run();
+    server.apply_examples();
+    let mut free = sign_up(1);
+    free["attributes"]["plan"] = "free".into();
+    let position = server.stored(&free);
+    assert_eq!(server.get(&format!("/api/v1/books?at_least={position}")).0, 200);
+    let metrics = client().get(format!("{}/metrics", server.base)).send().unwrap().text().unwrap();
+    let page = page("operating.md");
+    let named: BTreeSet<&str> = page.split('`').filter(|text| text.starts_with("sojourn_")).collect();
+    assert!(named.len() > 4, "{named:?}");
+    for name in named {
+        assert!(metrics.contains(&format!("\n{name}")) || metrics.starts_with(name), "{name} is not in\n{metrics}");
+    }
+}
+
+#[test]
+fn every_link_between_pages_leads_somewhere() {
+    for path in pages() {
         let text = std::fs::read_to_string(&path).unwrap();
         for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
             let target = link.split('#').next().unwrap();
