@@ -7,7 +7,8 @@ use crate::storage::DiskStorage;
 use engine::command::DocumentChange;
 use engine::control::Control;
 use model::{Attributes, CatalogVersion, Document, Event, Identity, Lsn, Timestamp, Value};
-use ports::HandOff;
+use ports::state::Scan;
+use ports::{HandOff, Keyspace, State, codec, rows};
 use processor::{
     Answer, ControlRequest, Handle, Input, Item, NotTaken, Opened, Options, Recovered, Reply, Sink, Status, Storage,
     TailItem, Worker,
@@ -22,9 +23,12 @@ pub struct Arguments {
     /// People who wait.
     #[arg(long, default_value_t = 10_000_000)]
     people: u64,
-    /// How many of them wait for the same instant.
+    /// How many of them wait for the same instant, and have entered so long ago that they are not in memory.
     #[arg(long, default_value_t = 1_000_000)]
     burst: u64,
+    /// How many of them wait for another instant, and are in memory: at most the 500,000 that are kept there.
+    #[arg(long, default_value_t = 400_000)]
+    hot_burst: u64,
 }
 
 const DOCUMENTS: &str = include_str!("waiting.yaml");
@@ -48,7 +52,8 @@ pub fn run(arguments: &Arguments, data: &Path) -> Result<(), String> {
     let result = measure(arguments, data, &handle, &seen, &now_ms);
     handle.shut_down();
     thread.join().map_err(|_| "the worker ended in a panic".to_owned())?;
-    result
+    result?;
+    rows_of_waiting(data)
 }
 
 fn measure(
@@ -58,47 +63,84 @@ fn measure(
     seen: &Mutex<Vec<Sample>>,
     now_ms: &AtomicI64,
 ) -> Result<(), String> {
+    let Arguments { people, burst, hot_burst } = *arguments;
+    if burst + hot_burst > people {
+        return Err(format!("{burst} and {hot_burst} people in bursts are more than the {people} there are"));
+    }
     let began = Timestamp::from_ms(now_ms.load(Ordering::Relaxed));
-    let burst_at = Timestamp::from_ms(began.as_ms() + DAY_MS);
+    let (hot_at, cold_at) = (began.plus_ms(DAY_MS), began.plus_ms(2 * DAY_MS));
     let catalog_version = publish(handle)?;
 
     let resident_before = resident_bytes();
     let filling = Instant::now();
-    let wake_at = |person: u64| {
-        if person < arguments.burst { burst_at } else { Timestamp::from_ms(burst_at.as_ms() + later_ms(person)) }
+    let wake_at = |person: u64| match person {
+        person if person < burst => cold_at,
+        person if person >= people - hot_burst => hot_at,
+        person => cold_at.plus_ms(later_ms(person)),
     };
-    fill(handle, arguments.people, began, catalog_version, wake_at)?;
+    fill(handle, people, began, catalog_version, wake_at)?;
     println!(
-        "waiting             {} people entered at {:.0} a second",
-        arguments.people,
-        arguments.people as f64 / filling.elapsed().as_secs_f64()
+        "waiting             {people} people entered at {:.0} a second",
+        people as f64 / filling.elapsed().as_secs_f64()
     );
     let waiting = wait_for(handle, seen, "the last checkpoint", |running| running.checkpointed == running.position)?;
     let resident = resident_bytes().saturating_sub(resident_before);
     let disk = disk_bytes(&data.join("state"));
     println!("timers              {}", waiting.timers);
     println!(
-        "per waiting person  {} B of memory ({}), {} B of store ({})",
-        resident / arguments.people.max(1),
+        "per waiting person  {} B of memory ({}), {} B of store on disk ({})",
+        resident / people.max(1),
         mib(resident),
-        disk / arguments.people.max(1),
+        disk / people.max(1),
         mib(disk)
     );
+    let work_off = |name: &str, at: Timestamp, due: u64, left: u64| -> Result<(), String> {
+        let begun = Instant::now();
+        seen.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        now_ms.store(at.as_ms(), Ordering::Relaxed);
+        let left = left as usize;
+        wait_for(handle, seen, name, |running| running.timers == left)?;
+        // Statuses come once a second: the rate is that up to the last one before the end.
+        let samples = seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let worked = samples.iter().rev().find(|sample| sample.timers > left).or(samples.last());
+        let sample = worked.ok_or("no status came")?;
+        let (fired, took) = (left + due as usize - sample.timers, sample.at.duration_since(begun));
+        println!("{name:<20}{:.0} timers a second, {due} due at once", fired as f64 / took.as_secs_f64());
+        Ok(())
+    };
+    work_off("burst, in memory", hot_at, hot_burst, people - hot_burst)?;
+    work_off("burst, cold", cold_at, burst, people - hot_burst - burst)
+}
 
-    let due = Instant::now();
-    seen.lock().unwrap_or_else(PoisonError::into_inner).clear();
-    now_ms.store(burst_at.as_ms(), Ordering::Relaxed);
-    let left = (arguments.people - arguments.burst.min(arguments.people)) as usize;
-    wait_for(handle, seen, "the burst", |running| running.timers == left)?;
-    // Statuses come once a second: the rate is that up to the last one before the end.
-    let samples = seen.lock().unwrap_or_else(PoisonError::into_inner);
-    let worked = samples.iter().rev().find(|sample| sample.timers > left).or(samples.last());
-    let sample = worked.ok_or("no status came")?;
-    let (fired, took) = (waiting.timers - sample.timers, sample.at.duration_since(due));
+/// What the rows of one who waits hold, without what her profile would hold anyway, on a sample.
+fn rows_of_waiting(data: &Path) -> Result<(), String> {
+    const SAMPLE: usize = 10_000;
+    let Opened { state, .. } = disk(data).open()?;
+    let (mut people, mut state_bytes) = (0, 0);
+    let damaged = |error: codec::Error| ports::state::Error::Io { doing: "reading a profile", why: error.to_string() };
+    let counted = state.scan(Keyspace::Subjects, b"", None, &mut |_, row| {
+        let mut profile = codec::decode_profile(row).map_err(damaged)?;
+        if profile.participants.is_empty() {
+            return Ok(Scan::Continue);
+        }
+        profile.participants.clear();
+        let mut without = Vec::new();
+        codec::encode_profile(&profile, &mut without);
+        (people, state_bytes) = (people + 1, state_bytes + row.len() - without.len());
+        Ok(if people == SAMPLE { Scan::Stop } else { Scan::Continue })
+    });
+    counted.map_err(|error| error.to_string())?;
+    let (mut rows, mut index_bytes) = (0, 0);
+    let prefix = rows::participant_prefix("reminder", Some(rows::Place::Inside), None);
+    let counted = state.scan(Keyspace::Participants, &prefix, None, &mut |key, value| {
+        (rows, index_bytes) = (rows + 1, index_bytes + key.len() + value.len());
+        Ok(if rows == SAMPLE { Scan::Stop } else { Scan::Continue })
+    });
+    counted.map_err(|error| error.to_string())?;
     println!(
-        "burst               {:.0} timers a second, {} due at once",
-        fired as f64 / took.as_secs_f64(),
-        arguments.burst
+        "rows of one waiting {} B of state, {} B of index, uncompressed, on a sample of {people}",
+        state_bytes / people.max(1),
+        index_bytes / rows.max(1)
     );
     Ok(())
 }
