@@ -1,8 +1,8 @@
 //! Deduplication by (source, id) within one profile (E3). Events and profile updates are told apart: a sender may number
 //! both from one.
 
-use crate::Limits;
 use crate::state::{DedupKey, DedupWindow};
+use crate::{Limits, room};
 use model::{Attributes, Timestamp, Value};
 
 pub(crate) enum Seen {
@@ -32,7 +32,7 @@ impl DedupWindow {
         }
         let over = (self.keys.len() + 1).saturating_sub(limits.dedup_keys_max);
         self.keys.drain(..over.min(self.keys.len()));
-        self.keys.push(key);
+        room::push(&mut self.keys, key);
         Seen::First
     }
 }

@@ -3,6 +3,7 @@
 use crate::Apply;
 use crate::event::Occurrence;
 use crate::listeners::{Tested, test};
+use crate::room;
 use crate::state::{Holding, JourneyRecord, Participant};
 use crate::trace::{Entry, Refusal, Seen};
 use catalog::{JourneyVersion, StepIndex};
@@ -125,7 +126,7 @@ impl Apply<'_> {
                     last_ended_at: None,
                     goals: Vec::new(),
                 };
-                self.profile.journeys.insert(at, record);
+                room::insert(&mut self.profile.journeys, at, record);
                 1
             }
         }

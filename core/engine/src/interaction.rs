@@ -2,6 +2,7 @@
 
 use crate::Apply;
 use crate::command::InteractionOccurred;
+use crate::room;
 use crate::state::{Holding, Participant, SeenInteraction};
 use crate::trace::{Entry, Ignored};
 use crate::transition::Verdict;
@@ -40,7 +41,7 @@ impl Apply<'_> {
                 participant.timer = None;
                 self.walk_at(at, participant, &version, next);
             }
-            None => self.profile.participants.insert(at, participant),
+            None => room::insert(&mut self.profile.participants, at, participant),
         }
     }
 

@@ -25,6 +25,7 @@ mod facts;
 mod interaction;
 mod listeners;
 mod profile;
+mod room;
 mod send;
 mod wait;
 mod walk;
@@ -111,6 +112,8 @@ pub fn apply(profile: &mut Profile, command: &ProfileCommand, ctx: &Context<'_>,
         ProfileCommand::Settled { effect, settlement } => apply.settled(*effect, settlement),
         ProfileCommand::JourneyStopped { journey } => apply.journey_stopped(journey),
     }
+    room::release(&mut profile.participants);
+    room::release(&mut profile.outbox);
 }
 
 /// One application under way.

@@ -3,6 +3,7 @@
 use crate::Apply;
 use crate::event::Occurrence;
 use crate::facts::View;
+use crate::room;
 use crate::state::{EarlyMatch, Holding, JourneyRecord, OutboxKind, OutboxRow, OutboxState, Participant, SeenEvent};
 use crate::trace::{Entry, NoMatch, Seen};
 use crate::transition::SendState;
@@ -185,7 +186,10 @@ impl Apply<'_> {
         let (lsn, attributes) = (self.ctx.lsn, occurrence.attributes.clone());
         match participant.seen.iter_mut().find(|seen| seen.trigger == *occurrence.trigger) {
             Some(seen) => (seen.lsn, seen.attributes) = (lsn, attributes),
-            None => participant.seen.push(SeenEvent { trigger: occurrence.trigger.clone(), lsn, attributes }),
+            None => {
+                let trigger = occurrence.trigger.clone();
+                room::push(&mut participant.seen, SeenEvent { trigger, lsn, attributes });
+            }
         }
     }
 

@@ -3,6 +3,7 @@
 use crate::Apply;
 use crate::command::{ProfileUpdated, Resolution};
 use crate::dedup::{self, Kind, Seen};
+use crate::room;
 use crate::state::OutboxKind;
 use crate::trace::Entry;
 use crate::transition::Verdict;
@@ -96,7 +97,7 @@ impl Apply<'_> {
                 self.trace(Entry::IdentityConflict { identity });
             } else if !self.profile.identities.contains(&identity) {
                 if self.profile.identities.len() < most {
-                    self.profile.identities.push(identity.clone());
+                    room::push(&mut self.profile.identities, identity.clone());
                     self.trace(Entry::Linked { identity });
                 } else {
                     self.trace(Entry::IdentityRefused { identity });

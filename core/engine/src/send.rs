@@ -2,6 +2,7 @@
 
 use crate::Apply;
 use crate::facts::View;
+use crate::room;
 use crate::state::{Holding, OutboxKind, OutboxRow, OutboxState, Participant, SentStep};
 use crate::trace::{Entry, Ignored};
 use crate::transition::{Effect, SendChanged, SendState};
@@ -60,7 +61,7 @@ impl Apply<'_> {
             message: rendered.message.clone(),
         });
         self.send_changed(&row, SendState::Planned);
-        self.profile.outbox.push(row);
+        room::push(&mut self.profile.outbox, row);
         self.out.effects.push(Effect::Planned { effect, channel: rendered.channel.clone() });
         if step.on_blocked == Policy::Continue && step.on_failure == Policy::Continue {
             return Flow::Go(step.next);
@@ -75,7 +76,7 @@ impl Apply<'_> {
         let sent = SentStep { step, effect, interactions: Vec::new() };
         match participant.sends.iter_mut().find(|held| held.step == step) {
             Some(held) => *held = sent,
-            None => participant.sends.push(sent),
+            None => room::push(&mut participant.sends, sent),
         }
     }
 

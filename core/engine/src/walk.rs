@@ -2,6 +2,7 @@
 
 use crate::facts::View;
 use crate::listeners::{Tested, test};
+use crate::room;
 use crate::state::{Holding, OutboxKind, OutboxRow, OutboxState, Participant, Raised};
 use crate::trace::{Entry, Seen};
 use crate::transition::{Effect, Ended};
@@ -35,7 +36,7 @@ impl Apply<'_> {
     /// came to its end.
     pub(crate) fn walk_at(&mut self, at: usize, mut participant: Participant, version: &JourneyVersion, next: Next) {
         if self.walk(&mut participant, version, next) {
-            self.profile.participants.insert(at, participant);
+            room::insert(&mut self.profile.participants, at, participant);
         }
     }
 
@@ -168,7 +169,7 @@ impl Apply<'_> {
         let effect = self.visit(participant, step);
         let depth = participant.depth + 1;
         let raised = Arc::new(Raised { trigger: trigger.as_text().clone(), attributes, binding_id, depth });
-        self.profile.outbox.push(OutboxRow {
+        let row = OutboxRow {
             effect,
             participant: participant.id,
             journey: participant.journey.clone(),
@@ -179,7 +180,8 @@ impl Apply<'_> {
             attempts: 0,
             to: None,
             unwanted: None,
-        });
+        };
+        room::push(&mut self.profile.outbox, row);
         let name = trigger.as_text().clone();
         self.trace(Entry::Raised { participant: participant.id, step: id_of(step), trigger: name });
         self.out.effects.push(Effect::Raise { effect, journey: participant.journey.clone(), raised });
@@ -231,7 +233,7 @@ impl Apply<'_> {
                 *count
             }
             None => {
-                participant.visits.push((index, 1));
+                room::push(&mut participant.visits, (index, 1));
                 1
             }
         };
@@ -311,7 +313,7 @@ impl Apply<'_> {
         let version = self.version_of(&participant);
         match act(self, &mut participant, &version) {
             Flow::Go(next) => self.walk_at(at, participant, &version, next),
-            Flow::Hold => self.profile.participants.insert(at, participant),
+            Flow::Hold => room::insert(&mut self.profile.participants, at, participant),
             Flow::End(reason) => self.end(&participant, &reason),
         }
     }
