@@ -122,13 +122,16 @@ pub fn test(arguments: &TestArguments) -> Result<ExitCode, String> {
     let outcomes = progress::of("testing", || replay::run_tests(&loaded.documents));
     let mut failed = 0;
     for outcome in &outcomes {
+        let document = format!("{}/{}", Kind::JourneyTest, outcome.test);
         if outcome.failures.is_empty() {
-            println!("ok    {}", outcome.test);
+            println!("ok    {document}");
+            outcome.notes.iter().for_each(|note| println!("      note: {note}"));
             continue;
         }
         failed += 1;
-        println!("FAIL  {} ({})", outcome.test, loaded.file_of(Kind::JourneyTest, &outcome.test));
+        println!("FAIL  {document} ({})", loaded.file_of(Kind::JourneyTest, &outcome.test));
         outcome.failures.iter().for_each(|failure| println!("      {failure}"));
+        outcome.notes.iter().for_each(|note| println!("      note: {note}"));
         if arguments.trace {
             outcome.trace.iter().for_each(|line| println!("      | {line}"));
         }

@@ -5,11 +5,12 @@
 
 use catalog::Catalog;
 use engine::command::{DocumentChange, InteractionOccurred};
-use engine::trace::Entry;
+use engine::trace::{Entry, Refusal};
 use model::document::Spec;
 use model::journey_test::{Expect, Given, JourneyTest};
 use model::send::Settlement;
-use model::{Document, EffectId, Event, Identity, Name, ParticipantId, ProfileId, Text, Timestamp};
+use model::{Document, EffectId, Event, Identity, KeySlot, Name, ParticipantId, ProfileId, Text, Timestamp};
+use ports::codec;
 use ports::memory::{Disk, MemoryLog, MemoryState};
 use processor::{Answer, ChannelPolicy, ControlRequest, Group, Input, Item, Options, Released, Update, Who};
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,10 +29,19 @@ pub struct Outcome {
     pub test: Name,
     /// Empty: it passed.
     pub failures: Vec<String>,
+    /// What does not fail the test and explains it: entries that were refused.
+    pub notes: Vec<String>,
     /// What happened, as the test's `expect` would say it.
-    pub happened: Vec<Expect>,
+    pub happened: Vec<Happened>,
     /// The whole trace, a line each: for the reader who asks why.
     pub trace: Vec<String>,
+}
+
+/// A send or an end, and the step it was at.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Happened {
+    pub what: Expect,
+    pub step: Text,
 }
 
 /// Runs every journey test among `documents` against the catalog that the others make.
@@ -44,36 +54,36 @@ pub fn run_tests(documents: &[Document]) -> Vec<Outcome> {
 }
 
 fn run_test(name: &Name, test: &JourneyTest, documents: &[Document]) -> Outcome {
-    let mut outcome = Outcome { test: name.clone(), failures: Vec::new(), happened: Vec::new(), trace: Vec::new() };
-    match play(test, documents) {
-        Ok(played) => {
-            outcome.failures = differences(&test.expect, &played.happened);
-            outcome.happened = played.happened;
-            outcome.trace = played.trace;
-        }
-        Err(why) => outcome.failures.push(why),
-    }
-    outcome
+    let (mut failures, played) = match play(test, documents) {
+        Ok(played) => (differences(&test.expect, &played.happened), played),
+        Err(why) => (vec![why], Played::default()),
+    };
+    let Played { happened, untested, notes, trace } = played;
+    failures.extend(untested);
+    Outcome { test: name.clone(), failures, notes, happened, trace }
 }
 
 /// The first place where what happened is not what was expected, and what is left over.
-fn differences(expected: &[Expect], happened: &[Expect]) -> Vec<String> {
-    let at = expected.iter().zip(happened).position(|(expected, happened)| expected != happened);
+fn differences(expected: &[Expect], happened: &[Happened]) -> Vec<String> {
+    let at = expected.iter().zip(happened).position(|(expected, happened)| *expected != happened.what);
     let at = at.unwrap_or(expected.len().min(happened.len()));
     let mut failures = Vec::new();
     match (expected.get(at), happened.get(at)) {
         (None, None) => return failures,
         (Some(expected), Some(happened)) => {
-            failures.push(format!("expect[{at}]: expected {}, but {} happened", Line(expected), Line(happened)));
+            let (expected, Happened { what, step }) = (Line(expected), happened);
+            failures.push(format!("expect[{at}]: expected {expected}, but {} happened at step {step}", Line(what)));
         }
         (Some(expected), None) => {
             failures.push(format!("expect[{at}]: expected {}, but nothing happened", Line(expected)))
         }
         (None, Some(happened)) => {
-            failures.push(format!("expect[{at}]: nothing more was expected, but {} happened", Line(happened)))
+            let Happened { what, step } = happened;
+            failures
+                .push(format!("expect[{at}]: nothing more was expected, but {} happened at step {step}", Line(what)))
         }
     }
-    let left = happened.iter().skip(at + 1).map(|happened| Line(happened).to_string());
+    let left = happened.iter().skip(at + 1).map(|happened| Line(&happened.what).to_string());
     let left: Vec<String> = left.collect();
     if !left.is_empty() {
         failures.push(format!("  and then: {}", left.join("; ")));
@@ -101,12 +111,21 @@ impl fmt::Display for Line<'_> {
     }
 }
 
+#[derive(Default)]
 struct Played {
-    happened: Vec<Expect>,
+    happened: Vec<Happened>,
+    /// What the test's writer cannot have meant: a start that lacked data, an event nobody knows.
+    untested: Vec<String>,
+    notes: Vec<String>,
     trace: Vec<String>,
 }
 
 fn play(test: &JourneyTest, documents: &[Document]) -> Result<Played, String> {
+    perform(test, documents)?.played(test.journey.as_str())
+}
+
+/// The stage when everything given has come and everything that waits has come to its end.
+fn perform(test: &JourneyTest, documents: &[Document]) -> Result<Stage, String> {
     let times = times(&test.given)?;
     let begin = times.first().copied().ok_or("`given` is empty; a test needs at least one event")?;
     let mut stage = Stage::new(documents, begin)?;
@@ -117,7 +136,7 @@ fn play(test: &JourneyTest, documents: &[Document]) -> Result<Played, String> {
         stage.give(test, given, *at)?;
     }
     stage.run_to_the_end()?;
-    stage.played(test.journey.as_str())
+    Ok(stage)
 }
 
 /// When each item happens: `at`, or `after` the one before.
@@ -145,7 +164,8 @@ pub struct Stage {
     group: Group<MemoryLog, MemoryState, u64>,
     disk: Disk,
     now: Timestamp,
-    profile: Option<ProfileId>,
+    /// The test's profile.
+    profile: Option<(ProfileId, KeySlot)>,
     turns: usize,
     answers: BTreeMap<u64, Answer>,
     next_ticket: u64,
@@ -257,7 +277,7 @@ impl Stage {
         let ticket = self.ticket();
         self.turn(vec![Input::Read { who: Who::Identity(first), ticket }])?;
         if let Some(Answer::Profile(Some(read))) = self.answers.remove(&ticket) {
-            self.profile = Some(read.profile.id);
+            self.profile = Some((read.profile.id, read.profile.slot));
         }
         Ok(())
     }
@@ -270,7 +290,7 @@ impl Stage {
     fn give(&mut self, test: &JourneyTest, given: &Given, at: Timestamp) -> Result<(), String> {
         match (&given.event, &given.interaction, &given.profile) {
             (Some(trigger), None, None) => self.give_event(test, given, trigger, at),
-            (None, Some(interaction), None) => self.give_interaction(given, interaction, at),
+            (None, Some(interaction), None) => self.give_interaction(test, given, interaction, at),
             (None, None, Some(profile)) => {
                 let update = Update {
                     id: None,
@@ -309,12 +329,18 @@ impl Stage {
         self.submit(Item::Event { event, checked_with, unknown_attributes })
     }
 
-    fn give_interaction(&mut self, given: &Given, interaction: &Name, at: Timestamp) -> Result<(), String> {
+    fn give_interaction(
+        &mut self,
+        test: &JourneyTest,
+        given: &Given,
+        interaction: &Name,
+        at: Timestamp,
+    ) -> Result<(), String> {
         let of = given.of.as_ref().ok_or_else(|| format!("given at {at}: {interaction} `of` which send step?"))?;
-        let profile = self.profile.ok_or("the test's profile is not there")?;
+        let (profile, _) = self.profile.ok_or("the test's profile is not there")?;
         // What was sent before this instant has been settled by then.
-        let effect =
-            self.latest_send(of).ok_or_else(|| format!("given at {at}: the step {of} has sent nothing yet"))?;
+        let effect = self.latest_send(&test.journey, of);
+        let effect = effect.ok_or_else(|| format!("given at {at}: the step {of} has sent nothing yet"))?;
         let occurred = InteractionOccurred {
             effect,
             interaction: interaction.as_text().clone(),
@@ -327,55 +353,108 @@ impl Stage {
         self.turn(vec![Input::Interaction { profile, occurred, ticket }])
     }
 
-    fn latest_send(&self, step: &str) -> Option<EffectId> {
+    /// The trace of the test's profile alone: others may be named in `given`, and do what they do.
+    fn own_traces(&self) -> impl Iterator<Item = (Timestamp, Vec<Entry>)> {
+        let own = self.profile.map(|(_, slot)| slot);
+        let rows = self.disk.trace_rows().into_iter().filter(move |row| Some(row.slot) == own);
+        rows.map(|row| {
+            let entries = codec::decode_trace(&row.body).expect("INVARIANT: a trace that was encoded decodes");
+            (row.stamp, entries)
+        })
+    }
+
+    /// The last send that the step of this journey planned for the test's profile.
+    fn latest_send(&self, journey: &str, of: &str) -> Option<EffectId> {
+        let mut inside: BTreeSet<ParticipantId> = BTreeSet::new();
         let mut latest = None;
-        for (_, _, entries) in self.disk.traces() {
-            for entry in entries {
-                if let Entry::Planned { effect, step: planned_at, .. } = entry {
-                    latest = if planned_at == step { Some(effect) } else { latest };
+        for entry in self.own_traces().flat_map(|(_, entries)| entries) {
+            if let Entry::Started { journey: started, participant, .. } = &entry {
+                if started == journey {
+                    inside.insert(*participant);
                 }
+            } else if let Entry::Planned { participant, effect, step, .. } = &entry
+                && inside.contains(participant)
+                && step == of
+            {
+                latest = Some(*effect);
             }
         }
         latest
     }
 
-    /// What happened to the profile in `journey`, in log order. A send stands where it was planned, if it was granted
-    /// or blocked there; one that was cancelled before is none.
     fn played(self, journey: &str) -> Result<Played, String> {
-        let mut trace = Vec::new();
-        let mut happened: Vec<Option<Expect>> = Vec::new();
-        let mut inside: BTreeSet<ParticipantId> = BTreeSet::new();
-        let mut planned: BTreeMap<EffectId, (usize, Name)> = BTreeMap::new();
-        for (_, at, entries) in self.disk.traces() {
+        let mut telling = Telling::default();
+        let mut played = Played::default();
+        for (at, entries) in self.own_traces() {
             for entry in &entries {
-                trace.push(format!("{at} {entry}"));
-                let nothing = Expect { at, send: None, blocked: None, reason: None, exit: None };
-                if let Entry::Started { journey: started, participant, .. } = entry {
-                    if started == journey {
-                        inside.insert(*participant);
-                    }
-                } else if let Entry::Planned { participant, effect, message, .. } = entry {
-                    if inside.contains(participant) {
-                        planned.insert(*effect, (happened.len(), Name::new(message)?));
-                        happened.push(None);
-                    }
-                } else if let Entry::Granted { effect, attempt: 1 } = entry {
-                    if let Some((place, message)) = planned.get(effect) {
-                        happened[*place] = Some(Expect { send: Some(message.clone()), ..nothing });
-                    }
-                } else if let Entry::Blocked { effect, reason, .. } = entry {
-                    if let Some((place, message)) = planned.get(effect) {
-                        let (blocked, reason) = (Some(message.clone()), Some(reason.to_string()));
-                        happened[*place] = Some(Expect { blocked, reason, ..nothing });
-                    }
-                } else if let Entry::Ended { participant, reason, .. } = entry
-                    && inside.contains(participant)
+                played.trace.push(format!("{at} {entry}"));
+                telling.tell(journey, at, entry)?;
+                if let Entry::StartRefused { journey: refused, refusal, .. } = entry
+                    && refused == journey
                 {
-                    happened.push(Some(Expect { exit: Some(reason.to_string()), ..nothing }));
+                    played.notes.push(format!("{at} {entry}"));
+                    if let Refusal::ConditionError { why } = refusal {
+                        played.untested.push(format!(
+                            "given at {at}: whether to enter could not be told: {why}; give the event or the profile \
+                             what `where` reads, or test for it with has(…)"
+                        ));
+                    }
+                } else if let Entry::Unmatched { .. } = entry {
+                    played.untested.push(format!("given at {at}: {entry}"));
                 }
             }
         }
-        Ok(Played { happened: happened.into_iter().flatten().collect(), trace })
+        played.happened = telling.happened.into_iter().flatten().collect();
+        Ok(played)
+    }
+}
+
+/// Makes of a trace what happened in one journey, in log order. A send stands where it was planned, if it was granted or
+/// blocked there; one that was cancelled before is none.
+#[derive(Default)]
+struct Telling {
+    happened: Vec<Option<Happened>>,
+    inside: BTreeSet<ParticipantId>,
+    planned: BTreeMap<EffectId, PlannedAt>,
+}
+
+struct PlannedAt {
+    place: usize,
+    message: Name,
+    step: Text,
+}
+
+impl Telling {
+    fn tell(&mut self, journey: &str, at: Timestamp, entry: &Entry) -> Result<(), String> {
+        let nothing = Expect { at, send: None, blocked: None, reason: None, exit: None };
+        if let Entry::Started { journey: started, participant, .. } = entry {
+            if started == journey {
+                self.inside.insert(*participant);
+            }
+        } else if let Entry::Planned { participant, effect, step, message } = entry {
+            if self.inside.contains(participant) {
+                let planned =
+                    PlannedAt { place: self.happened.len(), message: Name::new(message)?, step: step.clone() };
+                self.planned.insert(*effect, planned);
+                self.happened.push(None);
+            }
+        } else if let Entry::Granted { effect, attempt: 1 } = entry {
+            if let Some(PlannedAt { place, message, step }) = self.planned.get(effect) {
+                let what = Expect { send: Some(message.clone()), ..nothing };
+                self.happened[*place] = Some(Happened { what, step: step.clone() });
+            }
+        } else if let Entry::Blocked { effect, reason, .. } = entry {
+            if let Some(PlannedAt { place, message, step }) = self.planned.get(effect) {
+                let what = Expect { blocked: Some(message.clone()), reason: Some(reason.to_string()), ..nothing };
+                self.happened[*place] = Some(Happened { what, step: step.clone() });
+            }
+        } else if let Entry::Ended { participant, step, reason, .. } = entry
+            && self.inside.contains(participant)
+        {
+            let what = Expect { exit: Some(reason.to_string()), ..nothing };
+            self.happened.push(Some(Happened { what, step: step.clone() }));
+        }
+        Ok(())
     }
 }
 

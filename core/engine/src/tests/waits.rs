@@ -827,3 +827,22 @@ fn trigger_is_the_last_of_its_name_while_inside() {
                  P1 parked at b: trigger.sign.total has no value
     ");
 }
+
+/// What the zone said when the wait began is kept as an instant: other rules for the zone, or another zone of the journey,
+/// do not move it.
+#[test]
+fn t35_a_wait_is_kept_as_an_instant_and_not_as_a_rule() {
+    let journey = |zone: &str| {
+        format!("{{start: {{trigger: go}}, time_zone: {zone}, steps: [{{id: w, wait: {{until: {{time: '09:00'}}}}}}]}}")
+    };
+    let mut stage = stage(&journey("Europe/Berlin"));
+    stage.play("10:00 event go");
+    let nine_in_berlin = model::Timestamp::parse("2026-05-05T07:00:00Z").unwrap();
+    assert_eq!(stage.profile.participants[0].timer.unwrap().fire_at, nine_in_berlin);
+    stage.publish(&super::documents(&journey("Asia/Tokyo")));
+    assert_snapshot!(stage.play_to_the_end("11:00 update plan=pro"), @"
+        11:00    attributes changed: plan
+        1d07:00  P1 time is up at w
+                 P1 left j at w: completed
+    ");
+}
