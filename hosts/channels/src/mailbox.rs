@@ -4,6 +4,7 @@ use model::{Attributes, EffectId, ProfileId, Text, Timestamp, Value};
 use ports::channel::HandOff;
 use serde::Serialize;
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 /// A ring of captured messages; the oldest make room for new ones. Nothing of it survives a restart.
@@ -11,10 +12,13 @@ use std::sync::{Mutex, PoisonError};
 pub struct Mailbox {
     entries_max: usize,
     captured: Mutex<VecDeque<Captured>>,
+    /// Messages captured so far.
+    count: AtomicU64,
 }
 
 #[derive(Debug)]
 struct Captured {
+    number: u64,
     at: Timestamp,
     hand_off: HandOff,
 }
@@ -22,6 +26,9 @@ struct Captured {
 /// One captured message, as `GET /api/v1/mailbox` shows it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Entry {
+    /// Rises with every message captured.
+    #[serde(skip)]
+    pub number: u64,
     /// The send's id.
     pub id: EffectId,
     pub at: Timestamp,
@@ -40,6 +47,8 @@ pub struct Entry {
 pub struct Filter<'a> {
     /// Only those to this address, in whatever case it is written.
     pub to: Option<&'a str>,
+    /// Only those captured before the one of this number.
+    pub before: Option<u64>,
     /// At most so many.
     pub limit: usize,
 }
@@ -50,13 +59,14 @@ impl Mailbox {
 
     /// `entries_max`: more keeps older messages, at the memory of their bodies.
     pub fn new(entries_max: usize) -> Self {
-        Mailbox { entries_max: entries_max.max(1), captured: Mutex::new(VecDeque::new()) }
+        Mailbox { entries_max: entries_max.max(1), captured: Mutex::new(VecDeque::new()), count: AtomicU64::new(0) }
     }
 
     /// The newest first.
     pub fn list(&self, filter: &Filter<'_>) -> Vec<Entry> {
         let wanted = |captured: &&Captured| {
             filter.to.is_none_or(|to| to.to_lowercase() == captured.hand_off.rendered.address.to_lowercase())
+                && filter.before.is_none_or(|before| captured.number < before)
         };
         self.locked().iter().rev().filter(wanted).take(filter.limit).map(Captured::entry).collect()
     }
@@ -75,7 +85,9 @@ impl Mailbox {
         if captured.len() == self.entries_max {
             captured.pop_front();
         }
-        captured.push_back(Captured { at, hand_off });
+        // Under the lock, so that the numbers rise along the ring.
+        let number = self.count.fetch_add(1, Ordering::Relaxed);
+        captured.push_back(Captured { number, at, hand_off });
     }
 
     fn locked(&self) -> std::sync::MutexGuard<'_, VecDeque<Captured>> {
@@ -92,9 +104,10 @@ impl Default for Mailbox {
 
 impl Captured {
     fn entry(&self) -> Entry {
-        let Captured { at, hand_off } = self;
+        let Captured { number, at, hand_off } = self;
         let rendered = &hand_off.rendered;
         Entry {
+            number: *number,
             id: hand_off.effect,
             at: *at,
             channel: rendered.channel.clone(),
@@ -134,11 +147,11 @@ mod tests {
         for number in 1..=5 {
             mailbox.capture(Timestamp::MIN, hand_off(number, if number == 4 { "B@x.org" } else { "a@x.org" }));
         }
-        assert_eq!(ids(&mailbox.list(&Filter { to: None, limit: 10 })), [5, 4, 3]);
-        assert_eq!(ids(&mailbox.list(&Filter { to: None, limit: 2 })), [5, 4]);
-        assert_eq!(ids(&mailbox.list(&Filter { to: Some("b@X.org"), limit: 10 })), [4]);
+        assert_eq!(ids(&mailbox.list(&Filter { to: None, before: None, limit: 10 })), [5, 4, 3]);
+        assert_eq!(ids(&mailbox.list(&Filter { to: None, before: None, limit: 2 })), [5, 4]);
+        assert_eq!(ids(&mailbox.list(&Filter { to: Some("b@X.org"), before: None, limit: 10 })), [4]);
         mailbox.clear();
-        assert_eq!(mailbox.list(&Filter { to: None, limit: 10 }), []);
+        assert_eq!(mailbox.list(&Filter { to: None, before: None, limit: 10 }), []);
     }
 
     #[test]
@@ -147,7 +160,7 @@ mod tests {
         mailbox.capture(Timestamp::from_ms(1_000), hand_off(7, "a@x.org"));
         let id = "07".repeat(16);
         assert_eq!(
-            serde_json::to_value(mailbox.list(&Filter { to: None, limit: 1 })).unwrap(),
+            serde_json::to_value(mailbox.list(&Filter { to: None, before: None, limit: 1 })).unwrap(),
             serde_json::json!([{
                 "id": id, "at": "1970-01-01T00:00:01Z", "channel": "email", "message": "welcome", "to": "a@x.org",
                 "subject": "Hi", "parts": {"subject": "Hi"}, "profile": id,

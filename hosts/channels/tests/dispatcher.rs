@@ -20,7 +20,7 @@ async fn the_mailbox_takes_every_channel_that_is_not_configured() {
         assert_eq!(settlement, Settlement::Accepted { provider_id: None });
     }
     harness.settle(hand_off(4, "webhook", "http://127.0.0.1/", &[])).await;
-    let entries = mailbox.list(&Filter { to: None, limit: 100 });
+    let entries = mailbox.list(&Filter { to: None, before: None, limit: 100 });
     assert_eq!(entries.iter().map(|entry| entry.channel.as_str()).collect::<Vec<_>>(), ["push", "sms", "email"]);
     assert!(harness.channels.health().values().all(|health| *health == Health::Working));
 }

@@ -2,41 +2,66 @@
 
 use crate::auth::{Admin, hash_secret};
 use crate::intake_routes::POSITION;
-use crate::payload::Payload;
+use crate::payload::{Body, DOCUMENTS_BYTES_MAX, Payload};
+use crate::precondition::{etag, if_match, is_held, moved};
 use crate::problem::Problem;
+use crate::query::{Nothing, Page, Path, Query};
 use crate::shared::Shared;
 use crate::views;
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
-use catalog::{Built, Change, PlanLine};
+use catalog::{Built, Catalog, Change, PlanLine};
 use engine::command::{ApiKey, DocumentChange, KeyScope};
 use model::document::{self, DocumentId, Kind};
 use model::{CatalogVersion, Finding, Name, Severity};
 use processor::{Answer, ControlRequest, Input};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
 /// All documents
 ///
 /// As JSON, or as YAML with `Accept: application/yaml`. Applying what was exported changes nothing.
-#[utoipa::path(get, path = "/api/v1/documents", tag = "documents", responses((status = 200, body = Value), (status = 401)))]
-pub async fn export(State(shared): State<Arc<Shared>>, _: Admin, headers: HeaderMap) -> Response {
-    let catalog = shared.catalog.load();
-    let etag = [(header::ETAG, format!("\"{}\"", catalog.version().0))];
+#[utoipa::path(get, path = "/api/v1/documents", tag = "documents",
+    responses((status = 200, body = views::Documents, headers(("ETag" = String, description = "the catalog's version"))),
+        (status = 304, description = "`If-None-Match` names this version"), views::Refusals))]
+pub async fn export(
+    State(shared): State<Arc<Shared>>,
+    _: Admin,
+    Query(Nothing {}): Query<Nothing>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     let wants_yaml = headers.get(header::ACCEPT).is_some_and(|accept| accept.as_bytes().ends_with(b"yaml"));
-    if wants_yaml {
-        let texts: Vec<String> = catalog.documents().map(|(_, held)| held.document.to_yaml()).collect();
-        return (etag, [(header::CONTENT_TYPE, "application/yaml")], texts.join("---\n")).into_response();
+    of_catalog(&shared, &headers, |catalog| {
+        if wants_yaml {
+            let texts: Vec<String> = catalog.documents().map(|(_, held)| held.document.to_yaml()).collect();
+            return ([(header::CONTENT_TYPE, "application/yaml")], texts.join("---\n")).into_response();
+        }
+        let documents = catalog.documents().map(|(_, held)| held.document.to_json()).collect();
+        Json(views::Documents { catalog_version: catalog.version(), documents }).into_response()
+    })
+}
+
+/// What the catalog says, with its version as entity tag; nothing when the caller has it.
+fn of_catalog(
+    shared: &Shared,
+    headers: &HeaderMap,
+    answer: impl FnOnce(&Catalog) -> Response,
+) -> Result<Response, Problem> {
+    let catalog = shared.catalog.load();
+    let tag = [(header::ETAG, etag(catalog.version()))];
+    if is_held(headers, catalog.version())? {
+        return Ok((StatusCode::NOT_MODIFIED, tag).into_response());
     }
-    let documents: Vec<Value> = catalog.documents().map(|(_, held)| held.document.to_json()).collect();
-    (etag, Json(json!({"catalog_version": catalog.version(), "documents": documents}))).into_response()
+    Ok((tag, answer(&catalog)).into_response())
 }
 
 #[derive(Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct ApplyQuery {
     /// Only plans.
     #[serde(default)]
@@ -45,26 +70,27 @@ pub struct ApplyQuery {
 
 /// Apply documents
 ///
-/// The body is YAML or JSON, one or more documents. All or nothing: with an error nothing changes. `If-Match` with the
-/// catalog version refuses when somebody else published in between.
-#[utoipa::path(post, path = "/api/v1/documents", tag = "documents", params(ApplyQuery), request_body = String,
-    responses((status = 200, body = Value), (status = 409), (status = 422, description = "findings")))]
+/// The body is YAML or JSON, one or more documents, at most 16 MiB. All or nothing: with an error nothing changes.
+/// `If-Match` with the catalog's version refuses when somebody else published in between.
+#[utoipa::path(post, path = "/api/v1/documents", tag = "documents",
+    params(ApplyQuery, ("If-Match" = Option<String>, Header, description = "the catalog version in quotes")),
+    request_body(content = String, content_type = "application/yaml"),
+    responses((status = 200, body = views::Applied), views::Moved, views::TooLarge, views::Refused, views::Refusals))]
 pub async fn apply(
     State(shared): State<Arc<Shared>>,
     Admin(caller): Admin,
     Query(ApplyQuery { dry_run }): Query<ApplyQuery>,
     headers: HeaderMap,
-    Payload(body): Payload,
+    Payload(body): Payload<DOCUMENTS_BYTES_MAX>,
 ) -> Result<Response, Problem> {
     let text = std::str::from_utf8(&body).map_err(|_| Problem::bad_request("malformed", "the body is not UTF-8"))?;
+    let catalog = shared.catalog.load_full();
+    let expected = if_match(&headers, catalog.version())?;
     let read = document::read_documents(text);
     if read.findings.iter().any(|finding| finding.severity == Severity::Error) {
         return Err(refused(&read.findings));
     }
-    let if_match = headers.get(header::IF_MATCH).and_then(|value| value.to_str().ok());
-    let expected = if_match.and_then(|value| value.trim_matches('"').parse().ok()).map(CatalogVersion);
     if dry_run {
-        let catalog = shared.catalog.load();
         let changes: Vec<Change> = read.documents.into_iter().map(Change::Put).collect();
         let Built { catalog: built, findings, plan } = catalog.with(CatalogVersion(catalog.version().0 + 1), &changes);
         if built.is_none() {
@@ -77,116 +103,145 @@ pub async fn apply(
 }
 
 /// Delete a document
+///
+/// `If-Match` with the catalog's version refuses when somebody else published in between.
 #[utoipa::path(delete, path = "/api/v1/documents/{kind}/{name}", tag = "documents",
-    params(("kind" = String, Path, description = "Trigger, Message, Journey or JourneyTest"), ("name" = String, Path, description = "its name")),
-    responses((status = 200, body = Value), (status = 404), (status = 422, description = "it is in use")))]
+    params(("kind" = String, Path, description = "Trigger, Message, Journey or JourneyTest"), ("name" = String, Path, description = "its name"),
+        ("If-Match" = Option<String>, Header, description = "the catalog version in quotes")),
+    responses((status = 200, body = views::Applied), views::NotFound, views::Moved, views::Refused, views::Refusals))]
 pub async fn remove(
     State(shared): State<Arc<Shared>>,
     Admin(caller): Admin,
     Path((kind, name)): Path<(String, String)>,
+    Query(Nothing {}): Query<Nothing>,
+    headers: HeaderMap,
 ) -> Result<Response, Problem> {
+    let catalog = shared.catalog.load_full();
+    let expected = if_match(&headers, catalog.version())?;
     let id = Kind::parse(&kind).zip(Name::new(&name).ok()).map(|(kind, name)| DocumentId { kind, name });
-    let id = id.filter(|id| shared.catalog.load().document(id).is_some());
+    let id = id.filter(|id| catalog.document(id).is_some());
     let Some(id) = id else { return Err(Problem::not_found(format!("there is no {kind}/{name}"))) };
     let changes = vec![DocumentChange::Remove(id)];
-    change(&shared, ControlRequest::Documents { changes, expected: None, by: caller.key }).await
+    change(&shared, ControlRequest::Documents { changes, expected, by: caller.key }).await
 }
 
 async fn change(shared: &Shared, request: ControlRequest) -> Result<Response, Problem> {
     match shared.ask(|ticket| Input::Control { request, ticket }).await? {
         Answer::Applied { version, position, plan, findings } => {
             let body = applied(version, &plan, &findings, false);
-            Ok(([(POSITION, position.to_string())], Json(body)).into_response())
+            let headers = [(POSITION, position.0.into()), (header::ETAG, etag(version))];
+            Ok((headers, Json(body)).into_response())
         }
         Answer::Refused { findings } => Err(refused(&findings)),
-        Answer::Conflict { version } => {
-            let detail = format!("the catalog is at version {} by now; plan again", version.0);
-            Err(Problem::new(StatusCode::CONFLICT, "catalog_moved", detail))
-        }
+        Answer::Conflict { version } => Err(moved(version)),
         other => Err(Problem::internal(format!("an unexpected answer: {other:?}"))),
     }
 }
 
-fn applied(version: CatalogVersion, plan: &[PlanLine], findings: &[Finding], dry_run: bool) -> Value {
-    let plan: Vec<Value> = plan
-        .iter()
-        .map(|line| json!({"document": line.id.to_string(), "action": line.action.as_str(), "version": line.version}))
-        .collect();
-    json!({"catalog_version": version, "plan": plan, "findings": findings, "dry_run": dry_run})
+fn applied(version: CatalogVersion, plan: &[PlanLine], findings: &[Finding], dry_run: bool) -> views::Applied {
+    views::Applied {
+        catalog_version: version,
+        plan: plan.iter().map(views::Planned::of).collect(),
+        findings: findings.iter().map(views::Finding::of).collect(),
+        dry_run,
+    }
 }
 
 fn refused(findings: &[Finding]) -> Problem {
     let errors = findings.iter().filter(|finding| finding.severity == Severity::Error).count();
     let detail = format!("{errors} error(s); nothing was changed");
-    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "documents_refused", detail).with("findings", json!(findings))
+    let shown: Vec<views::Finding> = findings.iter().map(views::Finding::of).collect();
+    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "documents_refused", detail).with("findings", json!(shown))
 }
 
 /// The JSON Schema of documents
-#[utoipa::path(get, path = "/api/v1/schema", tag = "documents", responses((status = 200, body = Value)))]
-pub async fn schema() -> Json<Value> {
+#[utoipa::path(get, path = "/api/v1/schema", tag = "documents", security(()), responses((status = 200, body = Object)))]
+pub async fn schema(Query(Nothing {}): Query<Nothing>) -> Json<Value> {
     Json(document::json_schema())
 }
 
 /// The trigger catalog
-#[utoipa::path(get, path = "/api/v1/triggers", tag = "catalog", responses((status = 200, body = Value), (status = 401)))]
-pub async fn triggers(State(shared): State<Arc<Shared>>, _: Admin) -> Json<Value> {
-    let catalog = shared.catalog.load();
-    let triggers: Vec<Value> = catalog.triggers().map(|trigger| views::trigger(&catalog, trigger)).collect();
-    Json(json!({"triggers": triggers}))
+#[utoipa::path(get, path = "/api/v1/triggers", tag = "catalog", params(Page),
+    responses((status = 200, body = views::Triggers, headers(("ETag" = String, description = "the catalog's version"))),
+        (status = 304, description = "`If-None-Match` names this version"), views::Refusals))]
+pub async fn triggers(
+    State(shared): State<Arc<Shared>>,
+    _: Admin,
+    Query(page): Query<Page>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    of_catalog(&shared, &headers, |catalog| {
+        let (triggers, next_cursor) = page.of(catalog.triggers(), |trigger| trigger.name.as_str());
+        let triggers = triggers.into_iter().map(|trigger| views::Trigger::of(catalog, trigger)).collect();
+        listed(views::Triggers { triggers, next_cursor })
+    })
 }
 
 /// Journeys with their versions
-#[utoipa::path(get, path = "/api/v1/journeys", tag = "catalog", responses((status = 200, body = Value), (status = 401)))]
-pub async fn journeys(State(shared): State<Arc<Shared>>, _: Admin) -> Json<Value> {
-    let catalog = shared.catalog.load();
-    let journeys: Vec<Value> = catalog.journeys().map(|journey| views::journey(journey)).collect();
-    Json(json!({"journeys": journeys}))
+#[utoipa::path(get, path = "/api/v1/journeys", tag = "catalog", params(Page),
+    responses((status = 200, body = views::Journeys, headers(("ETag" = String, description = "the catalog's version"))),
+        (status = 304, description = "`If-None-Match` names this version"), views::Refusals))]
+pub async fn journeys(
+    State(shared): State<Arc<Shared>>,
+    _: Admin,
+    Query(page): Query<Page>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    of_catalog(&shared, &headers, |catalog| {
+        let (journeys, next_cursor) = page.of(catalog.journeys(), |journey| journey.name.as_str());
+        let journeys = journeys.into_iter().map(|journey| views::Journey::of(journey)).collect();
+        listed(views::Journeys { journeys, next_cursor })
+    })
 }
 
 /// Messages
-#[utoipa::path(get, path = "/api/v1/messages", tag = "catalog", responses((status = 200, body = Value), (status = 401)))]
-pub async fn messages(State(shared): State<Arc<Shared>>, _: Admin) -> Json<Value> {
-    let catalog = shared.catalog.load();
-    let messages: Vec<Value> = catalog.messages().map(|message| views::message(message)).collect();
-    Json(json!({"messages": messages}))
+#[utoipa::path(get, path = "/api/v1/messages", tag = "catalog", params(Page),
+    responses((status = 200, body = views::Messages, headers(("ETag" = String, description = "the catalog's version"))),
+        (status = 304, description = "`If-None-Match` names this version"), views::Refusals))]
+pub async fn messages(
+    State(shared): State<Arc<Shared>>,
+    _: Admin,
+    Query(page): Query<Page>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    of_catalog(&shared, &headers, |catalog| {
+        let (messages, next_cursor) = page.of(catalog.messages(), |message| message.name.as_str());
+        let messages = messages.into_iter().map(|message| views::Message::of(message)).collect();
+        listed(views::Messages { messages, next_cursor })
+    })
+}
+
+fn listed(list: impl Serialize) -> Response {
+    Json(list).into_response()
 }
 
 /// Keys, without their secrets
-#[utoipa::path(get, path = "/api/v1/keys", tag = "keys", responses((status = 200, body = Value), (status = 401)))]
-pub async fn keys(State(shared): State<Arc<Shared>>, _: Admin) -> Json<Value> {
+#[utoipa::path(get, path = "/api/v1/keys", tag = "keys", params(Page),
+    responses((status = 200, body = views::Keys), views::Refusals))]
+pub async fn keys(State(shared): State<Arc<Shared>>, _: Admin, Query(page): Query<Page>) -> Json<views::Keys> {
     let control = shared.control.load();
-    Json(json!({"keys": control.keys.values().map(views::key).collect::<Vec<_>>()}))
-}
-
-#[derive(Deserialize, utoipa::ToSchema)]
-pub struct NewKey {
-    /// What it is for, in words.
-    name: String,
-    /// `browser`, `server` or `admin`.
-    scope: String,
+    let (keys, next_cursor) = page.of(control.keys.values(), |held| held.key.id.as_str());
+    Json(views::Keys { keys: keys.into_iter().map(views::Key::of).collect(), next_cursor })
 }
 
 /// Create a key
 ///
 /// The answer shows the secret once; it is not kept.
-#[utoipa::path(post, path = "/api/v1/keys", tag = "keys", request_body = NewKey,
-    responses((status = 201, body = Value), (status = 400), (status = 401)))]
+#[utoipa::path(post, path = "/api/v1/keys", tag = "keys", request_body = views::NewKey,
+    responses((status = 201, body = views::MadeKey), views::Refusals))]
 pub async fn create_key(
     State(shared): State<Arc<Shared>>,
     Admin(caller): Admin,
-    Json(NewKey { name, scope }): Json<NewKey>,
+    Query(Nothing {}): Query<Nothing>,
+    Body(views::NewKey { name, scope }): Body<views::NewKey>,
 ) -> Result<Response, Problem> {
-    let Some(scope) = KeyScope::parse(&scope) else {
-        let detail = format!("`scope`: expected browser, server or admin, `{scope}` came");
-        return Err(Problem::bad_request("scope_unknown", detail));
-    };
-    let (secret, key) = new_key(&name, scope, (shared.now)())?;
+    let (secret, key) = new_key(&name, scope.into(), shared.now())?;
     let id = key.id.clone();
     let request = ControlRequest::CreateKey { key, by: caller.key };
     match shared.ask(|ticket| Input::Control { request, ticket }).await? {
         Answer::Stored { .. } => {
-            let body = json!({"id": id, "name": name, "scope": scope.as_str(), "key": secret});
-            Ok((StatusCode::CREATED, Json(body)).into_response())
+            let body = views::MadeKey { id, name, scope, key: secret };
+            Ok((StatusCode::CREATED, [(header::CACHE_CONTROL, "no-store")], Json(body)).into_response())
         }
         other => Err(Problem::internal(format!("an unexpected answer: {other:?}"))),
     }
@@ -215,11 +270,12 @@ pub fn new_key(name: &str, scope: KeyScope, now: model::Timestamp) -> Result<(St
 ///
 /// It opens nothing from now on.
 #[utoipa::path(delete, path = "/api/v1/keys/{id}", tag = "keys", params(("id" = String, Path, description = "its id")),
-    responses((status = 204), (status = 404), (status = 401)))]
+    responses((status = 204), views::NotFound, views::Refusals))]
 pub async fn revoke_key(
     State(shared): State<Arc<Shared>>,
     Admin(caller): Admin,
     Path(id): Path<String>,
+    Query(Nothing {}): Query<Nothing>,
 ) -> Result<StatusCode, Problem> {
     let request = ControlRequest::RevokeKey { id: id.as_str().into(), by: caller.key };
     match shared.ask(|ticket| Input::Control { request, ticket }).await? {

@@ -1,58 +1,101 @@
 //! For operators: is it alive, can it store, and its numbers.
 
-use crate::shared::Shared;
+use crate::shared::{OpenCircuit, Shared};
+use crate::views::{Degraded, Readiness, StoppedPartition};
 use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use metrics::{counter, gauge};
+use model::Text;
 use processor::{Recovered, Running, Status};
-use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// Whether the process answers
-#[utoipa::path(get, path = "/healthz", tag = "operation", responses((status = 200)))]
+#[utoipa::path(get, path = "/healthz", tag = "operation", security(()), responses((status = 200, body = String)))]
 pub async fn healthz() -> &'static str {
     "ok\n"
 }
 
-/// Whether everything can be stored and sent
-#[utoipa::path(get, path = "/readyz", tag = "operation", responses((status = 200, body = Value), (status = 503, body = Value)))]
+/// Whether everything can be stored
+///
+/// 503 when it cannot. A channel whose circuit is open is told as `degraded`: what comes is taken all the same, and
+/// goes out when the other side answers again.
+#[utoipa::path(get, path = "/readyz", tag = "operation", security(()),
+    responses((status = 200, body = Readiness), (status = 503, body = Readiness)))]
 pub async fn readyz(State(shared): State<Arc<Shared>>) -> Response {
     let status = shared.status.load();
-    let (code, body) = match status.as_ref() {
-        Status::Running(running) if running.stopped.is_empty() => {
-            (StatusCode::OK, json!({"ready": true, "position": running.position}))
-        }
-        Status::Running(running) => {
-            let stopped: Vec<Value> = running
-                .stopped
-                .iter()
-                .map(|(partition, stopped)| {
-                    json!({"partition": partition.to_string(), "lsn": stopped.lsn, "why": stopped.why})
-                })
-                .collect();
-            let why = "a partition is stopped; `sojourn doctor` shows it";
-            (StatusCode::SERVICE_UNAVAILABLE, json!({"ready": false, "why": why, "stopped": stopped}))
-        }
-        Status::Starting => (StatusCode::SERVICE_UNAVAILABLE, json!({"ready": false, "why": "starting"})),
-        Status::Unavailable { why } => (StatusCode::SERVICE_UNAVAILABLE, json!({"ready": false, "why": why})),
-        Status::Ended => (StatusCode::SERVICE_UNAVAILABLE, json!({"ready": false, "why": "shutting down"})),
+    let red = |why: &str| Readiness {
+        ready: false,
+        position: None,
+        why: Some(why.to_owned()),
+        stopped: Vec::new(),
+        degraded: Vec::new(),
     };
-    (code, Json(body)).into_response()
+    let readiness = match status.as_ref() {
+        Status::Running(running) if running.stopped.is_empty() => Readiness {
+            ready: true,
+            position: Some(running.position),
+            why: None,
+            stopped: Vec::new(),
+            degraded: degraded(&shared),
+        },
+        Status::Running(running) => {
+            let stopped = running.stopped.iter().map(|(partition, stopped)| StoppedPartition {
+                partition: partition.to_string(),
+                lsn: stopped.lsn,
+                why: stopped.why.to_string(),
+            });
+            Readiness { stopped: stopped.collect(), ..red("a partition is stopped; `sojourn doctor` shows it") }
+        }
+        Status::Starting => red("starting"),
+        Status::Unavailable { why } => red(why),
+        Status::Ended => red("shutting down"),
+    };
+    let code = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (code, Json(readiness)).into_response()
+}
+
+fn open_circuits(shared: &Shared) -> Vec<OpenCircuit> {
+    shared.outside.circuits.as_ref().map(|circuits| circuits.open()).unwrap_or_default()
+}
+
+/// NOTE: neither peer nor reason: whoever may ask for readiness need not know who is written to.
+fn degraded(shared: &Shared) -> Vec<Degraded> {
+    let circuits = open_circuits(shared).into_iter();
+    circuits.map(|OpenCircuit { channel, since, retry_at }| Degraded { channel, since, retry_at }).collect()
 }
 
 /// Numbers for Prometheus
-#[utoipa::path(get, path = "/metrics", tag = "operation", responses((status = 200, content_type = "text/plain")))]
+#[utoipa::path(get, path = "/metrics", tag = "operation", security(()),
+    responses((status = 200, content_type = "text/plain", body = String)))]
 pub async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
-    if let Some(recovered) = shared.recovered.load().as_deref() {
-        metrics::with_local_recorder(&shared.recorder, || record_recovery(recovered));
-    }
-    if let Status::Running(running) = shared.status.load().as_ref() {
-        metrics::with_local_recorder(&shared.recorder, || record(running));
-    }
+    let circuits = open_circuits(&shared);
+    metrics::with_local_recorder(&shared.recorder, || {
+        record_circuits(&shared, &circuits);
+        if let Some(recovered) = shared.recovered.load().as_deref() {
+            record_recovery(recovered);
+        }
+        if let Status::Running(running) = shared.status.load().as_ref() {
+            record(running);
+        }
+    });
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], shared.recorder.handle().render()).into_response()
+}
+
+/// Of every channel, so that one without an open circuit is seen as zero.
+#[expect(clippy::cast_precision_loss, reason = "a gauge is a float; these are far below 2^53")]
+fn record_circuits(shared: &Shared, open: &[OpenCircuit]) {
+    let channels = shared.outside.circuits.as_ref().map(|circuits| circuits.channels()).unwrap_or_default();
+    let mut counts: BTreeMap<Text, usize> = channels.into_iter().map(|channel| (channel, 0)).collect();
+    for circuit in open {
+        *counts.entry(circuit.channel.clone()).or_default() += 1;
+    }
+    for (channel, count) in counts {
+        gauge!("sojourn_channel_circuits_open", "channel" => channel.to_string()).set(count as f64);
+    }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a gauge is a float; these are far below 2^53")]

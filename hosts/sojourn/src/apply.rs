@@ -68,7 +68,7 @@ pub fn apply(arguments: &Apply) -> Result<ExitCode, String> {
         return Ok(ExitCode::SUCCESS);
     }
     let request = server.request(Method::POST, "/api/v1/documents")?;
-    let request = request.header("if-match", plan["catalog_version"].to_string()).body(body);
+    let request = request.header("if-match", format!("\"{}\"", plan["catalog_version"])).body(body);
     let applied = progress::of("applying", || server.send(request))?;
     let applied: Value = applied.json().map_err(|error| error.to_string())?;
     println!("{changes} applied; the catalog is at version {}", applied["catalog_version"]);

@@ -4,11 +4,10 @@ use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::progress;
 use crate::storage::{DataDir, DiskStorage, Readers, has_room};
-use axum::serve::ListenerExt;
 use channels::mailbox::Filter;
-use channels::{Channels, Configured, Mailbox};
+use channels::{Channels, Configured, Health, Mailbox};
 use engine::control::Control;
-use http_api::{KeyRing, Shared};
+use http_api::{Captured, KeyRing, OpenCircuit, Outside, Shared};
 use model::{Lsn, Text, Timestamp};
 use ports::{Channel, HandOff};
 use processor::{ChannelPolicy, Input, Options, Recovered, Sink, Status, TailItem, Worker};
@@ -17,7 +16,7 @@ use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -130,10 +129,9 @@ fn ended_early(why: Result<Result<(), String>, oneshot::error::RecvError>) -> St
     format!("the thread of the partitions ended ({why}); the log has everything, start again")
 }
 
-fn listener_ended(result: Result<Result<(), String>, tokio::task::JoinError>) -> String {
+fn listener_ended(result: Result<(), tokio::task::JoinError>) -> String {
     match result {
-        Ok(Ok(())) => "the listener ended by itself".to_owned(),
-        Ok(Err(why)) => why,
+        Ok(()) => "the listener ended by itself".to_owned(),
         Err(panic) => format!("the listener ended: {panic}"),
     }
 }
@@ -148,22 +146,8 @@ pub async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), St
 }
 
 /// Serves the API until `told`, then lets requests under way end.
-///
-/// # Errors
-/// The listener failed.
-pub async fn accept(
-    listener: TcpListener,
-    shared: Arc<Shared>,
-    told: impl Future<Output = ()> + Send + 'static,
-) -> Result<(), String> {
-    // An answer leaves at once instead of waiting for the other side's acknowledgement (Nagle).
-    let listener = listener.tap_io(|stream| {
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "a connection has no TCP_NODELAY");
-        }
-    });
-    let app = http_api::router(shared).into_make_service_with_connect_info::<SocketAddr>();
-    axum::serve(listener, app).with_graceful_shutdown(told).await.map_err(|error| format!("serving: {error}"))
+pub async fn accept(listener: TcpListener, shared: Arc<Shared>, told: impl Future<Output = ()>) {
+    http_api::server::serve(listener, shared, http_api::server::Limits::default(), told).await;
 }
 
 /// SIGTERM or Ctrl-C.
@@ -238,8 +222,8 @@ pub fn start(
 
 /// Starts worker and channels.
 fn launch(arguments: &Arguments, config: Config, address: SocketAddr, clock: &Arc<Clock>) -> Result<Launched, String> {
-    let public_url = config.server.public_url.as_ref().map(|url| url.as_str().to_owned());
-    let public_url = public_url.unwrap_or_else(|| format!("http://{address}"));
+    let configured_url = config.server.public_url.as_ref().map(|url| url.as_str().to_owned());
+    let public_url = configured_url.clone().unwrap_or_else(|| format!("http://{address}"));
     let now_of = |clock: &Arc<Clock>| {
         let clock = Arc::clone(clock);
         Box::new(move || clock.now()) as Box<dyn Fn() -> Timestamp + Send + Sync>
@@ -264,9 +248,19 @@ fn launch(arguments: &Arguments, config: Config, address: SocketAddr, clock: &Ar
     };
     let storage = DiskStorage::new(arguments.data.clone(), config.storage.clone(), public_url, Arc::clone(clock));
     let sink = HostSink { shared: Arc::clone(&shared_cell), readers: storage.readers(), channels: channels.clone() };
+    let circuits = Arc::new(ChannelCircuits(channels.clone())) as Arc<dyn http_api::Circuits>;
     let (worker, handle) = Worker::new(storage, sink, options);
     let captured = mailbox.clone().map(|mailbox| Arc::new(CapturedMail(mailbox)) as Arc<dyn http_api::Mailbox>);
-    let shared = Arc::new(Shared::new(handle, captured, arguments.dev, now_of(clock)));
+    let outside = Outside {
+        mailbox: captured,
+        circuits: Some(circuits),
+        development: arguments.dev,
+        public_url: configured_url,
+        now: now_of(clock),
+    };
+    let shared = Arc::new(Shared::new(handle, outside));
+    shared.count_here();
+    runtime.spawn(tidy_metrics(Arc::downgrade(&shared)));
     if shared_cell.set(Arc::clone(&shared)).is_err() {
         return Err("the system was started twice".to_owned());
     }
@@ -300,6 +294,15 @@ fn watched(name: &str, run: impl FnOnce() + Send + 'static) -> Result<(std::thre
     Ok((spawned.map_err(|error| format!("no thread for {name}: {error}"))?, end))
 }
 
+/// Every few seconds, as long as anybody has the system.
+async fn tidy_metrics(shared: Weak<Shared>) {
+    loop {
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        let Some(shared) = shared.upgrade() else { return };
+        shared.tidy_metrics();
+    }
+}
+
 fn policies(channels: &Channels) -> BTreeMap<Text, ChannelPolicy> {
     let policy =
         |(name, Configured { in_flight_max, retry_unknown })| (name, ChannelPolicy { in_flight_max, retry_unknown });
@@ -309,9 +312,31 @@ fn policies(channels: &Channels) -> BTreeMap<Text, ChannelPolicy> {
 struct CapturedMail(Arc<Mailbox>);
 
 impl http_api::Mailbox for CapturedMail {
-    fn list(&self, address: Option<&str>, limit: usize) -> Vec<serde_json::Value> {
-        let entries = self.0.list(&Filter { to: address, limit });
-        entries.iter().map(|entry| serde_json::to_value(entry).unwrap_or_default()).collect()
+    fn list(&self, address: Option<&str>, before: Option<u64>, limit: usize) -> Vec<Captured> {
+        let entries = self.0.list(&Filter { to: address, before, limit });
+        let shown = entries
+            .iter()
+            .map(|entry| Captured { number: entry.number, message: serde_json::to_value(entry).unwrap_or_default() });
+        shown.collect()
+    }
+}
+
+struct ChannelCircuits(Channels);
+
+impl http_api::Circuits for ChannelCircuits {
+    fn channels(&self) -> Vec<Text> {
+        self.0.health().into_keys().collect()
+    }
+
+    fn open(&self) -> Vec<OpenCircuit> {
+        let open = |(channel, health): (Text, Health)| match health {
+            Health::Working => Vec::new(),
+            Health::Open(circuits) => circuits
+                .into_iter()
+                .map(|open| OpenCircuit { channel: channel.clone(), since: open.since, retry_at: open.retry_at })
+                .collect(),
+        };
+        self.0.health().into_iter().flat_map(open).collect()
     }
 }
 
@@ -347,12 +372,7 @@ impl Sink for HostSink {
     }
 
     fn tail(&mut self, items: Vec<TailItem>) {
-        self.with(|shared| {
-            for item in items {
-                // Nobody may be looking any more; then it is for nobody.
-                let _unseen = shared.tail.send(Arc::new(item));
-            }
-        });
+        self.with(|shared| shared.tell(items));
     }
 
     fn checkpointed(&mut self, lsn: Lsn, now: Timestamp) {
@@ -375,10 +395,9 @@ impl Sink for HostSink {
         self.with(|shared| shared.recovered.store(Some(Arc::new((recovered.clone(), took)))));
         let readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner).clone();
         self.with(|shared| {
-            let storage = readers.map(|Readers { state, history, signer }| {
-                Arc::new(http_api::Storage { state, history: Box::new(history), signer })
-            });
-            shared.storage.store(storage);
+            let Some(Readers { state, history, signer }) = readers else { return };
+            shared.signer.store(Some(Arc::new(signer)));
+            shared.storage.store(Some(Arc::new(http_api::Storage { state, history: Box::new(history) })));
         });
     }
 }

@@ -48,6 +48,9 @@ pub fn tail(arguments: &Tail) -> Result<ExitCode, String> {
         let event: Value = serde_json::from_str(data).unwrap_or_default();
         let text = |name: &str| event[name].as_str().unwrap_or_default().to_owned();
         println!("{} {} {} {}", text("at"), text("verdict"), text("what"), text("profile"));
+        if !event["reason"].is_null() {
+            println!("    {}", text("reason"));
+        }
         for did in event["did"].as_array().into_iter().flatten() {
             println!("    {}", did.as_str().unwrap_or_default());
         }

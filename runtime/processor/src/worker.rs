@@ -18,6 +18,7 @@ use engine::control::Control;
 use model::{Lsn, PartitionId, Text, Timestamp};
 use ports::{HandOff, Log, State};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use template::tracking::Signer;
 
@@ -94,7 +95,6 @@ pub struct Running {
 
 enum Message {
     Input(Input<Reply>),
-    Watch(bool),
     Checkpoint,
     /// Told when nothing more will be handed off.
     Drain(Box<dyn FnOnce() + Send>),
@@ -105,6 +105,7 @@ enum Message {
 #[derive(Clone)]
 pub struct Handle {
     inbox: Sender<Message>,
+    watched: Arc<AtomicBool>,
 }
 
 /// The inbox is full or the worker has ended; the input was not taken.
@@ -121,7 +122,7 @@ impl Handle {
     pub fn submit(&self, input: Input<Reply>) -> Result<(), NotTaken> {
         let taken = |message| match message {
             Message::Input(input) => input,
-            Message::Watch(_) | Message::Checkpoint | Message::Drain(_) | Message::Shutdown => {
+            Message::Checkpoint | Message::Drain(_) | Message::Shutdown => {
                 unreachable!("INVARIANT: what comes back is what was handed in")
             }
         };
@@ -140,12 +141,14 @@ impl Handle {
 
     /// Whether every event is described to the sink's tail.
     pub fn watch(&self, wanted: bool) {
-        self.tell(Message::Watch(wanted));
+        self.watched.store(wanted, Ordering::Relaxed);
     }
 
-    /// Begins a checkpoint now.
+    /// Begins a checkpoint now. Never waits: with a full inbox the next one is due before this would be read.
     pub fn checkpoint(&self) {
-        self.tell(Message::Checkpoint);
+        if self.inbox.try_send(Message::Checkpoint).is_err() {
+            tracing::debug!("no checkpoint out of turn: the inbox is full, or the worker has ended");
+        }
     }
 
     /// Before a stop: claims nothing more, so that no send is left half way. `drained` is called when all that was
@@ -171,7 +174,7 @@ pub struct Worker<St: Storage, Sk: Sink> {
     sink: Sk,
     options: Options,
     inbox: Receiver<Message>,
-    watched: bool,
+    watched: Arc<AtomicBool>,
     draining: bool,
 }
 
@@ -186,7 +189,9 @@ enum Stop {
 impl<St: Storage, Sk: Sink> Worker<St, Sk> {
     pub fn new(storage: St, sink: Sk, options: Options) -> (Self, Handle) {
         let (sender, inbox) = bounded(INBOX_MAX);
-        (Worker { storage, sink, options, inbox, watched: false, draining: false }, Handle { inbox: sender })
+        let watched = Arc::new(AtomicBool::new(false));
+        let handle = Handle { inbox: sender, watched: Arc::clone(&watched) };
+        (Worker { storage, sink, options, inbox, watched, draining: false }, handle)
     }
 
     /// Runs until it is shut down. `started` is called once, with how the first opening went; after an error there the
@@ -224,7 +229,7 @@ impl<St: Storage, Sk: Sink> Worker<St, Sk> {
         let Opened { log, state, secret, signer } = self.storage.open()?;
         let opened = Group::open(log, state, secret, signer, self.options.clone());
         let (mut group, recovered) = opened.map_err(|error: Error| chain(&error))?;
-        group.watch(self.watched);
+        group.watch(self.watched.load(Ordering::Relaxed));
         group.hold_claims(self.draining);
         self.sink.recovered(&recovered, began.elapsed());
         self.sink.catalog(group.catalog());
@@ -242,7 +247,6 @@ impl<St: Storage, Sk: Sink> Worker<St, Sk> {
             while let Ok(message) = self.inbox.recv_deadline(until) {
                 match message {
                     Message::Input(input) => answer_unavailable(input, &why),
-                    Message::Watch(wanted) => self.watched = wanted,
                     Message::Checkpoint => {}
                     Message::Drain(drained) => {
                         self.draining = true;
@@ -305,7 +309,7 @@ impl<St: Storage, Sk: Sink> Worker<St, Sk> {
             group.hold_claims(self.draining);
             let now = self.storage.now();
             if !inputs.is_empty() || group.has_work(now) {
-                group.watch(self.watched);
+                group.watch(self.watched.load(Ordering::Relaxed));
                 match group.turn(now, inputs) {
                     Ok(released) => self.release(group, released),
                     Err(failed) => return Stop::Failed(fail(failed)),
@@ -371,7 +375,6 @@ impl<St: Storage, Sk: Sink> Worker<St, Sk> {
                 };
                 inputs.push(input);
             }
-            Message::Watch(watched) => self.watched = watched,
             Message::Checkpoint => wanted.checkpoint = true,
             Message::Drain(drained) => {
                 self.draining = true;
@@ -383,6 +386,13 @@ impl<St: Storage, Sk: Sink> Worker<St, Sk> {
 
     fn release(&mut self, group: &GroupOf<St>, released: Released<Reply>) {
         let Released { answers, hand_offs, tail, catalog, keys_changed } = released;
+        // Whoever is told of a new key or catalog finds it in force.
+        if let Some(catalog) = catalog {
+            self.sink.catalog(&catalog);
+        }
+        if keys_changed {
+            self.sink.keys(group.control());
+        }
         for (reply, answer) in answers {
             reply(answer);
         }
@@ -391,12 +401,6 @@ impl<St: Storage, Sk: Sink> Worker<St, Sk> {
         }
         if !tail.is_empty() {
             self.sink.tail(tail);
-        }
-        if let Some(catalog) = catalog {
-            self.sink.catalog(&catalog);
-        }
-        if keys_changed {
-            self.sink.keys(group.control());
         }
     }
 

@@ -413,7 +413,7 @@ async fn measure(arguments: &Arguments, server: &Server, data: &Path) -> Result<
     let introduced = introduce(&people, address).await?;
     println!("introduced          {} people in {:.1} s", people.count, introduced.as_secs_f64());
 
-    let signer = server.running.shared.storage.load_full().ok_or("the store is not open")?.signer.clone();
+    let signer = server.running.shared.signer.load_full().ok_or("the store is not open")?.as_ref().clone();
     let (openers, queues): (Vec<_>, Vec<_>) = (0..READERS).map(|_| mpsc::unbounded_channel()).unzip();
     let open = |queue| tokio::spawn(open_mails(queue, Arc::clone(&people), address, signer.clone()));
     let opening: Vec<_> = queues.into_iter().map(open).collect();
