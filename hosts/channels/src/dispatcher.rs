@@ -213,7 +213,7 @@ impl Lane {
 
     async fn run(self: Arc<Self>, hand_off: HandOff, mut debt: Debt) {
         let Ok(permit) = self.permits.acquire().await else {
-            debt.pay(Settlement::Deferred { reason: "the server was stopped first".into(), retry_after_ms: None });
+            debt.pay(Settlement::NotTried { reason: "the server was stopped first".into(), retry_after_ms: None });
             return;
         };
         let started = tokio::time::Instant::now();
@@ -245,7 +245,12 @@ impl Lane {
             Sender::Email(email) => email.hand_off(hand_off).await,
             Sender::Webhook(webhook) => webhook.hand_off(hand_off).await,
         };
-        let change = self.circuits().leave(&peer, &pass, &said, Moment::now());
+        let whom = match &self.sender {
+            Sender::Email(_) => hand_off.rendered.address.to_string(),
+            // Everyone's calls may go to one address.
+            Sender::Webhook(_) => hand_off.effect.to_string(),
+        };
+        let change = self.circuits().leave(&peer, &pass, &whom, &said, Moment::now());
         match change {
             Change::None => {}
             Change::Opened(open) => CircuitOpened { channel: self.name, open: &open }.emit(),

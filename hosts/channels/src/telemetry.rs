@@ -23,8 +23,9 @@ impl HandedOff<'_> {
             Settlement::Unknown { .. } => "unknown",
         };
         let channel = self.channel.to_owned();
-        metrics::counter!("sojourn_hand_offs_total", "channel" => channel.clone(), "outcome" => outcome).increment(1);
-        metrics::histogram!("sojourn_hand_off_seconds", "channel" => channel).record(self.took);
+        metrics::counter!("sojourn_channel_hand_offs_total", "channel" => channel.clone(), "outcome" => outcome)
+            .increment(1);
+        metrics::histogram!("sojourn_channel_hand_off_seconds", "channel" => channel).record(self.took);
         tracing::debug!(channel = self.channel, effect = %self.effect, outcome, took = ?self.took, "handed off");
     }
 }
@@ -38,7 +39,7 @@ pub(crate) struct CircuitOpened<'a> {
 impl CircuitOpened<'_> {
     pub fn emit(&self) {
         let Open { peer, since: _, reason, retry_at } = self.open;
-        metrics::counter!("sojourn_circuits_opened_total", "channel" => self.channel.to_owned()).increment(1);
+        metrics::counter!("sojourn_channel_circuits_opened_total", "channel" => self.channel.to_owned()).increment(1);
         tracing::warn!(channel = self.channel, peer, reason, %retry_at, "circuit opened: hand-offs are held back");
     }
 }

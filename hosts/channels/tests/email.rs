@@ -335,6 +335,26 @@ async fn t60_a_wrong_password_of_ours_loses_no_mail_and_opens_the_circuit() {
 }
 
 #[tokio::test]
+async fn s6_a_relay_that_puts_everyone_off_is_left_alone_and_says_so() {
+    let relay =
+        Relay::start(|at, _, _| if at == At::Rcpt { Answer::Say("451 4.3.0 busy") } else { Answer::Usual }).await;
+    let mut harness = relay.harness("connections_max = 1");
+    let put_off = Settlement::Deferred { reason: "451 4.3.0 busy".into(), retry_after_ms: None };
+    for number in 0..20 {
+        // One full mailbox, however often, is nobody else's trouble.
+        assert_eq!(harness.settle(mail(number, "full@example.org")).await, put_off);
+    }
+    for number in 21..30 {
+        assert_eq!(harness.settle(mail(number, &format!("u{number}@example.org"))).await, put_off);
+    }
+    let settlement = harness.settle(mail(30, "ada@example.org")).await;
+    let Settlement::NotTried { reason, retry_after_ms: Some(_) } = settlement else { panic!("{settlement:?}") };
+    assert_eq!(reason, "circuit_open: 451 4.3.0 busy");
+    let Health::Open(open) = harness.channels.health()["email"].clone() else { panic!("it is open") };
+    assert_eq!(open[0].reason, "451 4.3.0 busy");
+}
+
+#[tokio::test]
 async fn a_relay_that_is_not_there_defers() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();

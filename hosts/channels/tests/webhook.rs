@@ -5,7 +5,7 @@ mod support;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::{HeaderMap, Method, Uri};
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -175,6 +175,22 @@ async fn t58_a_dead_receiver_opens_its_own_circuit_and_touches_no_other() {
     assert_eq!(receiver.calls().len(), 1);
     let Health::Open(open) = harness.channels.health()["webhook"].clone() else { panic!("one is open") };
     assert_eq!(open.iter().map(|open| open.peer.clone()).collect::<Vec<_>>(), [dead.to_string()]);
+}
+
+#[tokio::test]
+async fn s6_a_receiver_that_fails_for_everyone_is_left_alone() {
+    let (receiver, url) = Receiver::start(|_| StatusCode::SERVICE_UNAVAILABLE.into_response()).await;
+    let mut harness = Harness::new(&config(""), None);
+    for number in 0..10 {
+        let settlement = harness.settle(hand_off(number, "webhook", &url, &body())).await;
+        assert!(matches!(settlement, Settlement::Deferred { .. }), "{settlement:?}");
+    }
+    let settlement = harness.settle(hand_off(11, "webhook", &url, &body())).await;
+    assert!(
+        matches!(&settlement, Settlement::NotTried { reason, .. } if reason == "circuit_open: http 503"),
+        "{settlement:?}"
+    );
+    assert_eq!(receiver.calls().len(), 10);
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! what happened                        before the message   after its first byte
-//! 4yz                                  Deferred             Deferred
+//! 4yz (relay out if to everyone)       Deferred             Deferred
 //! 421 (the relay closes)               Deferred, relay out  Deferred, relay out
 //! 530 534 535 538 (our login)          Deferred, relay out  Deferred, relay out
 //! other 5yz                            Rejected             Rejected
@@ -75,8 +75,8 @@ pub(super) fn outcome(stage: Stage, failure: &Failure) -> Outcome {
             Outcome { settlement: Settlement::Rejected { reason: reason.into() }, peer: Peer::Reached }
         }
         (Failure::Reply { .. }, Stage::Before | Stage::Message) => Outcome {
-            settlement: Settlement::Deferred { reason: reason.into(), retry_after_ms: None },
-            peer: Peer::Reached,
+            settlement: Settlement::Deferred { reason: reason.as_str().into(), retry_after_ms: None },
+            peer: Peer::PutOff { reason },
         },
         (Failure::Lost { .. } | Failure::TimedOut, Stage::Message) => Outcome {
             settlement: Settlement::Unknown { reason: format!("no answer to the message: {reason}").into() },
@@ -109,7 +109,7 @@ mod tests {
         let Outcome { settlement, peer } = outcome(stage, failure);
         match (settlement, peer) {
             (Settlement::Rejected { .. }, Peer::Reached) => Means::Rejected,
-            (Settlement::Deferred { .. }, Peer::Reached) => Means::Deferred,
+            (Settlement::Deferred { .. }, Peer::PutOff { .. }) => Means::Deferred,
             (Settlement::Deferred { .. }, Peer::Unreachable { .. }) => Means::DeferredRelayOut,
             (Settlement::Unknown { .. }, Peer::Untold) => Means::Unknown,
             other => panic!("no row of the table: {other:?}"),

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! 2xx                                Accepted
-//! 408 425 429 5xx                    Deferred, not before Retry-After
+//! 408 425 429 5xx                    Deferred, not before Retry-After; receiver out if it says so to everyone
 //! other 4xx, 3xx (none is followed)  Rejected
 //! no connection                      Deferred, receiver out
 //! no answer in time                  Deferred, receiver out
@@ -25,14 +25,17 @@ const RETRY_AFTER_MAX_MS: u64 = 24 * 3_600_000;
 
 pub(super) fn outcome(status: StatusCode, headers: &HeaderMap, now: Timestamp) -> Outcome {
     let reason = format!("http {}", status.as_u16());
-    let settlement = match status.as_u16() {
-        200..=299 => Settlement::Accepted { provider_id: None },
-        408 | 425 | 429 | 500..=599 => {
-            Settlement::Deferred { reason: reason.into(), retry_after_ms: retry_after_ms(headers, now) }
-        }
-        _ => Settlement::Rejected { reason: reason.into() },
-    };
-    Outcome { settlement, peer: Peer::Reached }
+    match status.as_u16() {
+        200..=299 => Outcome { settlement: Settlement::Accepted { provider_id: None }, peer: Peer::Reached },
+        408 | 425 | 429 | 500..=599 => Outcome {
+            settlement: Settlement::Deferred {
+                reason: reason.as_str().into(),
+                retry_after_ms: retry_after_ms(headers, now),
+            },
+            peer: Peer::PutOff { reason },
+        },
+        _ => Outcome { settlement: Settlement::Rejected { reason: reason.into() }, peer: Peer::Reached },
+    }
 }
 
 pub(super) fn failed(error: &reqwest::Error) -> Outcome {
