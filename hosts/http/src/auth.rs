@@ -144,7 +144,7 @@ impl Shared {
         match whence {
             Whence::ThisMachine => Ok(caller),
             Whence::Elsewhere { why } => Err(refuse(format!(
-                "development keys are for this machine alone, and {why}; `sojourn keys create` makes others"
+                "development keys open what comes from this machine alone, and {why}; `sojourn keys create` makes others"
             ))),
         }
     }
