@@ -3,6 +3,7 @@
 mod ends;
 mod events;
 mod golden;
+mod orders;
 mod sends;
 mod stage;
 mod starts;

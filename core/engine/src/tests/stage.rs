@@ -30,6 +30,7 @@ pub(super) enum Ids {
     Raw,
 }
 
+#[derive(Clone)]
 pub(super) struct Stage {
     catalog: Catalog,
     pub profile: Profile,
@@ -38,7 +39,9 @@ pub(super) struct Stage {
     now: Timestamp,
     lsn: Lsn,
     /// Every timer ever set and not fired.
-    timers: Vec<Timer>,
+    pub timers: Vec<Timer>,
+    /// The whole trace as data.
+    pub entries: Vec<Entry>,
     raised: VecDeque<(EffectId, Text, Arc<Raised>)>,
     effects: Vec<(EffectId, String)>,
     /// What the short forms of ids are called in what is told.
@@ -63,6 +66,7 @@ impl Stage {
             now: begin,
             lsn: Lsn(0),
             timers: Vec::new(),
+            entries: Vec::new(),
             raised: VecDeque::new(),
             effects: Vec::new(),
             names: BTreeMap::new(),
@@ -119,6 +123,20 @@ impl Stage {
         self.run_timers(|fire_at| fire_at <= horizon, None);
         told.push_str(&std::mem::take(&mut self.out));
         told
+    }
+
+    /// Lets the next timer that is held fire, if there is one.
+    pub fn fire_next(&mut self) {
+        let held: Vec<u64> = self.profile.timers().map(|timer| timer.seq).collect();
+        let next = self.timers.iter().filter(|timer| held.contains(&timer.seq)).min().copied();
+        let Some(Timer { fire_at, seq }) = next else { return };
+        self.timers.retain(|timer| timer.seq != seq);
+        // NOTE: the clock stays where it is, so that every order can be tried; a timer means what its record says.
+        self.apply(&ProfileCommand::TimerFired { fire_at, seq });
+    }
+
+    pub fn has_sent(&self, step: &str) -> bool {
+        self.effects.iter().any(|(_, name)| name.split('.').next() == Some(step))
     }
 
     fn act(&mut self, verb: &str, words: &[&str]) {
@@ -248,6 +266,7 @@ impl Stage {
             self.learn(entry);
             self.tell(&entry.to_string());
         }
+        self.entries.append(&mut transition.trace);
         for effect in transition.effects {
             match effect {
                 Effect::Planned { .. } => {}
