@@ -225,3 +225,61 @@ fn change_of(change: DocumentChange) -> Change {
         DocumentChange::Remove(id) => Change::Remove(id),
     }
 }
+
+/// An exit while a mail is on its way, then a crash: the receiver would honour a second try, and nobody wants it any more.
+#[test]
+fn t54_t71_after_an_exit_and_a_crash_a_hand_off_without_answer_is_not_tried_again() {
+    let text = WELCOME.replace(
+        "start: {trigger: signed_up,",
+        "exits: [{trigger: signed_up, where: event.plan == 'free'}]\n  start: {trigger: signed_up,",
+    );
+    let now = Timestamp::parse("2026-05-04T10:00:00Z").unwrap();
+    let documents: Vec<Document> =
+        read_documents(text.split_once("---\napiVersion: sojourn/v1\nkind: JourneyTest").unwrap().0).documents;
+    let policy = ChannelPolicy { in_flight_max: 1, retry_unknown: true };
+    let options =
+        || Options { partitions: 1, channels: [("email".into(), policy.clone())].into(), ..Options::default() };
+    let open = |disk: &Disk| -> Group<MemoryLog, MemoryState, u64> {
+        let signer = Signer::new([0; 32], "https://test.invalid");
+        Group::open(disk.open_log(), Arc::new(disk.open_state()), [0; 32], signer, options()).unwrap().0
+    };
+    // Turns until nothing is left to do at `now`; answers how many hand-offs were let go.
+    fn run(group: &mut Group<MemoryLog, MemoryState, u64>, now: Timestamp, input: Option<Input<u64>>) -> usize {
+        let mut inputs: Vec<Input<u64>> = input.into_iter().collect();
+        let mut hand_offs = 0;
+        while !inputs.is_empty() || group.has_work(now) {
+            hand_offs += group.turn(now, std::mem::take(&mut inputs)).unwrap().hand_offs.len();
+        }
+        hand_offs
+    }
+    let signed_up = |plan: &str| {
+        let event = Event {
+            id: None,
+            source: "test".into(),
+            trigger: "signed_up".into(),
+            identities: vec![Identity::parse("email:a@x.org").unwrap()],
+            occurred_at: now,
+            received_at: now,
+            attributes: [("plan", model::Value::from(plan))].into_iter().collect(),
+            binding_id: None,
+            replay_as_live: false,
+        };
+        let item = Item::Event { event, checked_with: CatalogVersion(1), unknown_attributes: Vec::new() };
+        Input::Submit { items: vec![item], ticket: 1 }
+    };
+    let disk = Disk::new();
+    let mut group = open(&disk);
+    let changes = documents.into_iter().map(DocumentChange::Put).collect();
+    let request = ControlRequest::Documents { changes, expected: None, by: "test".into() };
+    run(&mut group, now, Some(Input::Control { request, ticket: 0 }));
+    assert_eq!(run(&mut group, now, Some(signed_up("pro"))), 1);
+    assert_eq!(run(&mut group, now, Some(signed_up("free"))), 0);
+    drop(group);
+    let mut group = open(&disk);
+    let later = now.plus_ms(10 * 60_000);
+    assert_eq!(run(&mut group, later, None), 1, "the mail of the other journey, whose minute is over");
+    let told: Vec<String> =
+        disk.traces().iter().flat_map(|(_, _, entries)| entries.iter().map(ToString::to_string)).collect();
+    let tail = told.iter().filter(|line| line.contains("not sent: the process ended") || line.contains("cancelled"));
+    assert_eq!(tail.count(), 2, "{told:#?}");
+}
