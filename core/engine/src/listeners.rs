@@ -137,22 +137,15 @@ impl Apply<'_> {
     /// J1 (5): continues the waits that the event satisfies; remembers it for waits still to come (J9).
     pub(crate) fn waits(&mut self, occurrence: Occurrence<'_>) {
         // NOTE: they are taken out while they walk, so that steps may change the rest of the profile.
-        let participants = std::mem::take(&mut self.profile.participants);
-        let mut staying = Vec::with_capacity(participants.len());
-        for mut participant in participants {
-            let version = self.version_of(&participant);
-            match self.outcome_of_event(&mut participant, &version, occurrence) {
-                Some(next) => {
-                    participant.timer = None;
-                    participant.depth = participant.depth.max(occurrence.depth);
-                    if self.walk(&mut participant, &version, next) {
-                        staying.push(participant);
-                    }
-                }
-                None => staying.push(participant),
-            }
-        }
-        self.profile.participants = staying;
+        let mut participants = std::mem::take(&mut self.profile.participants);
+        participants.retain_mut(|participant| {
+            let version = self.version_of(participant);
+            let Some(next) = self.outcome_of_event(participant, &version, occurrence) else { return true };
+            participant.timer = None;
+            participant.depth = participant.depth.max(occurrence.depth);
+            self.walk(participant, &version, next)
+        });
+        self.profile.participants = participants;
     }
 
     /// Where the participant goes on by the event; else the event is kept for what is still to come.

@@ -10,6 +10,7 @@
 use super::stage::{Ids, Stage};
 use super::{documents, stage};
 use crate::RULES_VERSION;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// Each scenario once: names are lines of the file.
@@ -163,6 +164,11 @@ enum Verdict {
     Wrong(String),
 }
 
+/// The scenarios of a file: name and trace.
+fn parse(file: &str) -> BTreeMap<&str, &str> {
+    file.split("# ").skip(1).filter_map(|scenario| scenario.split_once('\n')).collect()
+}
+
 fn judge(held: Option<&str>, now: &str, blessed: bool) -> Verdict {
     let Some(held) = held else { return if blessed { Verdict::Write } else { Verdict::Wrong(bless("is missing")) } };
     if held == now {
@@ -172,9 +178,15 @@ fn judge(held: Option<&str>, now: &str, blessed: bool) -> Verdict {
     if rules != format!("rules {RULES_VERSION}") {
         return if blessed { Verdict::Write } else { Verdict::Wrong(bless(&format!("was made under {rules}"))) };
     }
+    let traces = parse(now);
+    let changed = parse(held).into_iter().find(|(name, trace)| traces.get(name) != Some(trace));
+    let Some((name, held)) = changed else {
+        return if blessed { Verdict::Write } else { Verdict::Wrong(bless("lacks a new scenario")) };
+    };
+    let now = traces.get(name).copied().unwrap_or_default();
     let differs = held.lines().zip(now.lines()).find(|(held, now)| held != now);
     Verdict::Wrong(format!(
-        "a decision changed: {differs:?}. If that is meant, raise RULES_VERSION in core/engine/src/lib.rs, so that no log \
+        "a decision changed in `{name}`: {differs:?}. If that is meant, raise RULES_VERSION in core/engine/src/lib.rs, so that no log \
          tail written under the old rules is replayed under the new ones; then run this test with SOJOURN_BLESS=1"
     ))
 }
@@ -201,6 +213,10 @@ fn blessing_needs_a_raised_version() {
     assert_eq!(judge(Some(&now), &now, false), Verdict::Right);
     let refused = judge(Some(&changed), &now, true);
     assert!(matches!(&refused, Verdict::Wrong(why) if why.contains("raise RULES_VERSION")), "{refused:?}");
+    let more = format!("{now}# b\ny\n");
+    assert_eq!(judge(Some(&now), &more, true), Verdict::Write, "a scenario more changes none");
+    let fewer = judge(Some(&more), &now, true);
+    assert!(matches!(fewer, Verdict::Wrong(_)), "{fewer:?}");
     let older = changed.replace(&format!("rules {RULES_VERSION}"), "rules 0");
     assert_eq!(judge(Some(&older), &now, true), Verdict::Write);
     let told = judge(Some(&older), &now, false);
