@@ -15,7 +15,7 @@ use axum::response::IntoResponse;
 use engine::command::KeyScope;
 use intake::{Context, ItemOutcome, ItemResult, Malformed, Received, native, segment as door};
 use model::{Lsn, Text};
-use processor::{Answer, Input};
+use processor::{Answer, Input, PROFILE_RATE};
 use std::sync::Arc;
 
 /// The place in the log that a write reached; `?at_least=` waits for it.
@@ -168,9 +168,16 @@ async fn store(shared: &Shared, caller: &Caller, received: Received) -> Result<i
 
 async fn store_items(shared: &Shared, caller: &Caller, received: Received) -> Result<(Lsn, Vec<ItemResult>), Problem> {
     let rejected = if shared.watched.by_someone() { rejected(caller, &received) } else { Vec::new() };
-    let Received { items, results } = received;
+    let Received { items, mut results } = received;
     match shared.ask(|ticket| Input::Submit { items, ticket }).await? {
-        Answer::Stored { position } => {
+        Answer::Stored { position, refused } => {
+            // Each result has its item, at the same place.
+            for number in refused {
+                if let Some(result) = results.get_mut(number) {
+                    let reason = format!("{PROFILE_RATE}: this profile sends more than it may in a minute");
+                    result.outcome = ItemOutcome::Rejected { reason };
+                }
+            }
             for item in rejected {
                 // Nobody may be looking any more; then it is for nobody.
                 let _unseen = shared.tail.send(Arc::new(Item::Rejected(item)));

@@ -106,11 +106,22 @@ fn record_recovery((recovered, took): &(Recovered, Duration)) {
 
 #[expect(clippy::cast_precision_loss, reason = "a gauge is a float; these are far below 2^53")]
 fn record(running: &Running) {
-    let Running { position, checkpointed, now: _, stopped, timers, hot_profiles, waiting_sends, counters } = running;
+    let Running {
+        position,
+        checkpointed,
+        now: _,
+        stopped,
+        timers,
+        hot_profiles,
+        dedup_window_held_ms,
+        waiting_sends,
+        counters,
+    } = running;
     gauge!("sojourn_log_position").set(position.0 as f64);
     gauge!("sojourn_checkpoint_position").set(checkpointed.0 as f64);
     gauge!("sojourn_partitions_stopped").set(stopped.len() as f64);
     gauge!("sojourn_timers").set(*timers as f64);
+    gauge!("sojourn_dedup_window_held_seconds").set(*dedup_window_held_ms as f64 / 1_000.0);
     gauge!("sojourn_hot_profiles").set(*hot_profiles as f64);
     for (channel, waiting) in waiting_sends {
         gauge!("sojourn_sends_waiting", "channel" => channel.to_string()).set(*waiting as f64);
@@ -125,6 +136,7 @@ fn record(running: &Running) {
         hand_offs,
         settled,
         checkpoints,
+        profile_rate,
         refusals,
     } = counters;
     for (name, value) in [
@@ -137,6 +149,7 @@ fn record(running: &Running) {
         ("sojourn_hand_offs_total", hand_offs),
         ("sojourn_settled_total", settled),
         ("sojourn_checkpoints_total", checkpoints),
+        ("sojourn_refused_profile_rate_total", profile_rate),
     ] {
         counter!(name).absolute(*value);
     }

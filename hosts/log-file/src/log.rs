@@ -388,6 +388,11 @@ impl Log for LogFile {
         self.traces.last_lsn
     }
 
+    fn room(&mut self) -> Result<(), Error> {
+        self.check_running()?;
+        self.check_room()
+    }
+
     fn append(&mut self, frame: &Frame) -> Result<(), Error> {
         self.check_running()?;
         let appended = self.try_append(frame);

@@ -381,10 +381,11 @@ impl Sink for HostSink {
         });
     }
 
+    fn closed(&mut self) {
+        self.with(|shared| shared.storage.store(None));
+    }
+
     fn status(&mut self, status: Status) {
-        if let Status::Unavailable { .. } = status {
-            self.with(|shared| shared.storage.store(None));
-        }
         self.with(|shared| shared.status.store(Arc::new(status)));
     }
 

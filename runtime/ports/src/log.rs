@@ -164,6 +164,12 @@ pub trait Log: Send {
     /// The last record whose trace is in the trace file; replay makes those behind it again.
     fn last_traced(&self) -> Lsn;
 
+    /// Whether there is room for another frame, as far as can be told without writing one.
+    ///
+    /// # Errors
+    /// [`Error::Full`] when there is not, else see [`Error`].
+    fn room(&mut self) -> Result<(), Error>;
+
     /// Writes `frame` after everything before it. Durable only when a sync that was begun afterwards has finished.
     /// After a crash the frame is there whole or not at all, and never without all the frames before it.
     ///

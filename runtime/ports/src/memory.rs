@@ -20,6 +20,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// A place where something can go wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Place {
+    /// Only asked, never written: every fault is a full disk here.
+    Room,
     Append,
     BeginSync,
     FinishSync,
@@ -44,7 +46,7 @@ impl Place {
             | Place::AppendTraces
             | Place::SyncTraces
             | Place::StateWrite => true,
-            Place::Replay | Place::ProfileOf | Place::StateGet | Place::StateScan => false,
+            Place::Room | Place::Replay | Place::ProfileOf | Place::StateGet | Place::StateScan => false,
         }
     }
 }

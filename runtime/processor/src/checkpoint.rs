@@ -7,6 +7,7 @@
 use crate::directory::{IdentityHash, Linked};
 use crate::group::{Error, Group};
 use crate::hot::{Indexed, indexed};
+use crate::partition::{Partition, Stored};
 use catalog::Catalog;
 use engine::control::{Changed, Control};
 use engine::transition::Ended;
@@ -25,7 +26,7 @@ pub struct Cut {
     pub lsn: Lsn,
     installation: InstallationRow,
     partitions: Vec<PartitionCut>,
-    control: Control,
+    control: Arc<Control>,
     control_changes: Vec<Changed>,
     traces: TraceSync,
 }
@@ -52,9 +53,13 @@ pub(crate) struct InFlight {
 }
 
 impl<L: Log, S: State + ?Sized, T> Group<L, S, T> {
-    /// Begins a checkpoint if something changed and none is under way.
+    /// Begins a checkpoint if something changed, none is under way and no traces are owed.
     pub fn begin_checkpoint(&mut self) -> Option<Cut> {
         if self.checkpoint.is_some() || self.last == self.checkpointed {
+            return None;
+        }
+        self.write_traces();
+        if !self.owed_traces.is_empty() {
             return None;
         }
         let lsn = self.last;
@@ -66,9 +71,13 @@ impl<L: Log, S: State + ?Sized, T> Group<L, S, T> {
         let all = running.into_iter().chain(stopped.map(PartitionCut::of_stopped)).collect();
         Some(Cut {
             lsn,
-            installation: InstallationRow { partitions: self.options.partitions, rules_version: RULES_VERSION },
+            installation: InstallationRow {
+                partitions: self.options.partitions,
+                rules_version: RULES_VERSION,
+                checkpointed: lsn,
+            },
             partitions: all,
-            control: self.control.clone(),
+            control: Arc::clone(&self.control),
             control_changes: std::mem::take(&mut self.control_changes),
             traces: self.log.sync_traces(),
         })
@@ -81,26 +90,32 @@ impl<L: Log, S: State + ?Sized, T> Group<L, S, T> {
         self.checkpointed = lsn;
         self.counters.checkpoints += 1;
         for partition in &mut self.partitions {
+            if let Some(cut) = partition.in_cut.take() {
+                partition.stored = cut;
+            }
             partition.directory.finish_checkpoint();
             partition.hot.finish_checkpoint();
         }
         let stopped = self.partitions.iter().filter(|partition| partition.stopped.is_some());
-        // A stopped partition still needs the log from where it stands.
-        let needed = stopped.map(|partition| partition.applied).chain([lsn]).min().unwrap_or(lsn);
+        // A stopped partition still needs the log from where the store has it.
+        let needed = stopped.map(|partition| partition.stored.applied).chain([lsn]).min().unwrap_or(lsn);
         self.log.release(needed.next());
     }
 }
 
 impl PartitionCut {
-    fn take(partition: &mut crate::partition::Partition, lsn: Lsn, now: Timestamp) -> Self {
+    fn take(partition: &mut Partition, lsn: Lsn, now: Timestamp) -> Self {
         let profiles = partition.hot.cut();
         partition.applied = lsn;
+        let catalog = partition.catalog.version();
+        partition.in_cut = Some(Stored { applied: lsn, now, catalog, dedup_hours: partition.dedup.rows() });
+        partition.skipped.retain(|skipped| *skipped > lsn);
         let sends = Arc::new(std::mem::take(&mut partition.sends));
         let sends_before = std::mem::replace(&mut partition.sends_in_checkpoint, sends);
         let links = partition.directory.cut();
         PartitionCut {
             id: partition.id,
-            row: partition_row(partition, now),
+            row: partition_row(partition, partition.in_cut.as_ref().unwrap_or(&partition.stored)),
             catalog: Arc::clone(&partition.catalog),
             profiles,
             links,
@@ -111,11 +126,12 @@ impl PartitionCut {
         }
     }
 
-    /// Of a stopped partition nothing is written but that it is: its memory is not to be trusted.
-    fn of_stopped(partition: &crate::partition::Partition) -> Self {
+    /// Of a stopped partition nothing is written but that it is: its memory is not to be trusted, and what the store
+    /// has of it is as of the last cut before.
+    fn of_stopped(partition: &Partition) -> Self {
         PartitionCut {
             id: partition.id,
-            row: partition_row(partition, Timestamp::MIN),
+            row: partition_row(partition, &partition.stored),
             catalog: Arc::clone(&partition.catalog),
             profiles: Vec::new(),
             links: Arc::default(),
@@ -127,14 +143,16 @@ impl PartitionCut {
     }
 }
 
-fn partition_row(partition: &crate::partition::Partition, now: Timestamp) -> PartitionRow {
+pub(crate) fn partition_row(partition: &Partition, stored: &Stored) -> PartitionRow {
+    let Stored { applied, now, catalog, dedup_hours } = stored;
     let stopped = partition.stopped.as_ref();
     PartitionRow {
-        applied_lsn: partition.applied,
-        now,
-        catalog_version: partition.catalog.version(),
+        applied_lsn: *applied,
+        now: *now,
+        catalog_version: *catalog,
         poisoned: stopped.map(|stopped| (stopped.lsn, stopped.why.clone())),
         skipped: partition.skipped.clone(),
+        dedup_hours: dedup_hours.clone(),
     }
 }
 
@@ -175,7 +193,7 @@ impl PartitionCut {
         for (profile, before) in profiles {
             let mut value = Vec::with_capacity(256);
             codec::encode_profile(profile, &mut value);
-            let key = rows::subject_key(*id, profile.id).to_vec();
+            let key = rows::profile_key(*id, profile.id).to_vec();
             rows.push(Row { keyspace: Keyspace::Subjects, key, value: Some(value) });
             index_rows(catalog, profile, before, rows);
         }

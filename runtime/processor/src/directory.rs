@@ -82,6 +82,12 @@ impl Directory {
         self.keep(identity, Held { linked, is_stored: false });
     }
 
+    /// Takes back a link whose record was not written.
+    pub fn unlink(&mut self, identity: IdentityHash) {
+        self.fresh.retain(|(fresh, _)| *fresh != identity);
+        self.links.remove(&identity);
+    }
+
     /// Takes the links made since the last cut. Until [`Directory::finish_checkpoint`] none of them is forgotten.
     pub fn cut(&mut self) -> Arc<Vec<(IdentityHash, Linked)>> {
         self.in_checkpoint = Arc::new(std::mem::take(&mut self.fresh));

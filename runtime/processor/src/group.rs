@@ -7,20 +7,22 @@
 //!                                                                       │            │
 //!   Released { answers, hand_offs } ◄── only when both are done ◄───────┴── finish_sync
 //! ```
-//! After an error nothing in memory may be trusted: the host drops the group and opens it anew (design §2.5).
+//! After an error nothing in memory may be trusted: the host drops the group and opens it anew (design §2.5). One is
+//! excepted: a full disk is found before anything is written, and all that staging took up is put back then.
 
 use crate::checkpoint::InFlight;
 use crate::directory::{self, IdentityHash, Linked};
-use crate::dispatcher::{ChannelPolicy, Dispatcher, Waiting};
+use crate::dispatcher::{ChannelPolicy, Claim, Dispatcher, Waiting};
 use crate::input::{Answer, ControlRequest, Input, Item, ProfileRead, Released, TailItem, Update, Who};
 use crate::partition::{Linking, Partition, Stopped, Surroundings};
 use crate::stops::Stops;
+use crate::wheel::Due;
 use catalog::{Built, Catalog, Change};
 use engine::command::{
     Command, ControlCommand, DocumentChange, EventOccurred, ProfileCommand, ProfileUpdated, RejectedCount, Resolution,
 };
 use engine::control::{self, Control};
-use engine::state::{OutboxState, Raised};
+use engine::state::{Raised, Timer};
 use engine::{Effect, Limits, PartitionCommand};
 use model::send::Settlement;
 use model::{CatalogVersion, EffectId, Event, Identity, KeySlot, Lsn, PartitionId, ProfileId, Text, Timestamp};
@@ -46,7 +48,17 @@ pub struct Options {
     pub claims_per_turn_max: usize,
     /// Replays a tail that was written under other rules instead of refusing it (design §2.5).
     pub accept_rules_change: bool,
+    /// Events and updates of one profile stored in one minute; what is over it is rejected (trap T11). Counted for
+    /// profiles in memory, so that the first turn of one that was not there may pass it.
+    pub profile_rate_max: u32,
+    /// Bytes of the ids that a partition remembers for deduplication, 28 each. Less means a shorter window (E3).
+    pub dedup_bytes_max: u64,
 }
+
+/// A turn's frame is closed to what can wait once its bodies have this many bytes.
+pub(crate) const FRAME_BYTES_MAX: usize = 16 << 20;
+/// Traces that could not be written are kept for another try, up to so many bytes.
+const OWED_TRACES_BYTES_MAX: usize = 64 << 20;
 
 impl Default for Options {
     fn default() -> Self {
@@ -58,6 +70,8 @@ impl Default for Options {
             timers_per_turn_max: 4_096,
             claims_per_turn_max: 4_096,
             accept_rules_change: false,
+            profile_rate_max: 1_000,
+            dedup_bytes_max: 256 << 20,
         }
     }
 }
@@ -79,6 +93,16 @@ pub enum Error {
     RulesChanged { found: u32, ours: u32 },
     #[error("the data directory has {found} partitions; the configuration says {wanted}, and they cannot be changed")]
     Partitions { found: u16, wanted: u16 },
+    #[error(
+        "the log ends at record {log}, but the store holds records up to {store}: the end of the log is lost; restore \
+         log and store from one backup, or move the store away if the log reaches back to record 1"
+    )]
+    LogTooShort { log: Lsn, store: Lsn },
+    #[error(
+        "the store needs the log from record {wanted} on, but the log begins at {found}: restore log and store from \
+         one backup"
+    )]
+    LogGap { wanted: Lsn, found: Lsn },
     #[error("the published documents of catalog version {version} cannot be compiled: {why}")]
     Catalog { version: u64, why: String },
 }
@@ -88,6 +112,18 @@ pub enum Error {
 pub struct Failed<T> {
     pub error: Error,
     pub tickets: Vec<T>,
+    pub group: After,
+    /// Granted in this turn and never handed off, which the log may hold all the same.
+    pub withheld: Vec<EffectId>,
+}
+
+/// What a failed turn left of its group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum After {
+    /// The disk is full; the group stands as before the turn. What was given to it is to be given again.
+    Unchanged,
+    /// To be dropped and opened anew.
+    Unusable,
 }
 
 pub struct Group<L, S: ?Sized, T> {
@@ -97,7 +133,7 @@ pub struct Group<L, S: ?Sized, T> {
     pub(crate) secret: [u8; 32],
     pub(crate) signer: Signer,
     pub(crate) partitions: Vec<Partition>,
-    pub(crate) control: Control,
+    pub(crate) control: Arc<Control>,
     pub(crate) control_changes: Vec<control::Changed>,
     pub(crate) catalogs: BTreeMap<CatalogVersion, Arc<Catalog>>,
     pub(crate) now: Timestamp,
@@ -110,8 +146,11 @@ pub struct Group<L, S: ?Sized, T> {
     pub(crate) checkpoint: Option<InFlight>,
     pub(crate) checkpointed: Lsn,
     pub(crate) counters: Counters,
+    /// Could not be written yet; the next turn tries again.
+    pub(crate) owed_traces: Vec<TraceRow>,
     frame: Frame,
     staged: Vec<Staged>,
+    pub(crate) taken: Taken,
     publishes: Vec<(CatalogVersion, T, Answer)>,
     tail_wanted: bool,
     timers_held: bool,
@@ -127,6 +166,20 @@ pub(crate) enum Own {
     CatalogChanged { partition: PartitionId, version: CatalogVersion },
     JourneyStopped { profile: ProfileId, journey: Text },
     Settled { profile: ProfileId, effect: EffectId, settlement: Settlement },
+}
+
+/// What staging a turn took up, so that it can be put back when there is no room for its frame.
+#[derive(Debug, Default)]
+pub(crate) struct Taken {
+    /// The last record before the turn.
+    last: Lsn,
+    own: Vec<Own>,
+    claims: Vec<Claim>,
+    timers: Vec<(usize, Due)>,
+    /// As they stood before a slice was taken.
+    pub(crate) stops: Option<Stops>,
+    /// Publishes that were under way before.
+    publishes: usize,
 }
 
 /// A record of the frame that is being written, to be applied.
@@ -150,6 +203,8 @@ pub struct Counters {
     pub hand_offs: u64,
     pub settled: u64,
     pub checkpoints: u64,
+    /// Items refused because their profile sends too many (trap T11).
+    pub profile_rate: u64,
     /// Refused entries by code (J4).
     pub refusals: BTreeMap<&'static str, u64>,
 }
@@ -171,7 +226,7 @@ impl<L: Log, S: State + ?Sized, T> Group<L, S, T> {
             state,
             secret,
             signer,
-            control: Control::default(),
+            control: Arc::default(),
             control_changes: Vec::new(),
             catalogs: [(CatalogVersion(0), Arc::new(Catalog::empty()))].into(),
             own: VecDeque::new(),
@@ -179,8 +234,10 @@ impl<L: Log, S: State + ?Sized, T> Group<L, S, T> {
             checkpoint: None,
             checkpointed: Lsn(0),
             counters: Counters::default(),
+            owed_traces: Vec::new(),
             frame: Frame::default(),
             staged: Vec::new(),
+            taken: Taken::default(),
             publishes: Vec::new(),
             tail_wanted: false,
             timers_held: false,
@@ -227,6 +284,12 @@ impl<L: Log, S: State + ?Sized, T> Group<L, S, T> {
         self.partitions.iter().map(|partition| partition.hot.len()).sum()
     }
 
+    /// The smallest age up to which every duplicate is found (E3).
+    pub fn dedup_window_held_ms(&self) -> i64 {
+        let held = self.partitions.iter().map(|partition| partition.dedup.held_ms(&self.options.limits, self.now));
+        held.min().unwrap_or(self.options.limits.dedup_window_ms)
+    }
+
     pub fn waiting_sends(&self) -> impl Iterator<Item = (&Text, usize)> {
         self.dispatcher.waiting()
     }
@@ -262,65 +325,151 @@ impl<L: Log, S: State + ?Sized, T> Group<L, S, T> {
     /// One turn: stores, applies and releases. `inputs` are taken in their order, then timers due at `now` (E12).
     ///
     /// # Errors
-    /// When log or store failed; nothing was released, and the group must be opened anew.
+    /// When log or store failed; nothing was released. [`Failed::group`] says whether the group may be used again.
     pub fn turn(&mut self, now: Timestamp, inputs: Vec<Input<T>>) -> Result<Released<T>, Failed<T>> {
         self.now = self.now.max(now);
         let mut released = Released::default();
-        let mut stored: Vec<T> = Vec::new();
-        let result = self.store(inputs, &mut stored, &mut released);
+        let mut stored: Vec<Stored<T>> = Vec::new();
+        let staged = self.stage_turn(inputs, &mut stored, &mut released);
+        let written = match staged {
+            Ok(reads) => self.append().map(|()| reads),
+            Err(error) => Err(error),
+        };
+        let (result, group) = match written {
+            Ok(reads) => (self.apply_and_sync(reads, &mut released), After::Unusable),
+            Err(error @ Error::Log(ports::log::Error::Full { .. })) => {
+                let waiting = self.put_back();
+                stored.extend(waiting.into_iter().map(Stored::all));
+                (Err(error), After::Unchanged)
+            }
+            Err(error) => (Err(error), After::Unusable),
+        };
         match result {
             Ok(()) => {
                 let position = self.last;
-                released.answers.extend(stored.into_iter().map(|ticket| (ticket, Answer::Stored { position })));
+                let answer = |Stored { ticket, refused }| (ticket, Answer::Stored { position, refused });
+                released.answers.extend(stored.into_iter().map(answer));
                 Ok(released)
             }
             Err(error) => {
-                let mut tickets = stored;
+                let mut tickets: Vec<T> = stored.into_iter().map(|stored| stored.ticket).collect();
                 tickets.extend(released.answers.into_iter().map(|(ticket, _)| ticket));
-                tickets.extend(self.publishes.drain(..).map(|(_, ticket, _)| ticket));
-                Err(Failed { error, tickets })
+                if group == After::Unusable {
+                    tickets.extend(self.publishes.drain(..).map(|(_, ticket, _)| ticket));
+                }
+                let withheld = self.taken.claims.drain(..).map(|claim| claim.waiting.effect).collect();
+                Err(Failed { error, tickets, group, withheld })
             }
         }
     }
 
-    fn store(&mut self, inputs: Vec<Input<T>>, stored: &mut Vec<T>, released: &mut Released<T>) -> Result<(), Error> {
+    /// Stages everything there is for this turn; answers the reads, which come last.
+    fn stage_turn(
+        &mut self,
+        inputs: Vec<Input<T>>,
+        stored: &mut Vec<Stored<T>>,
+        released: &mut Released<T>,
+    ) -> Result<Vec<(Who, T)>, Error> {
         self.frame.clear();
         self.staged.clear();
-        self.stage_own()?;
-        self.stage_stops()?;
-        self.stage_claims()?;
-        let mut failed = None;
+        self.taken = Taken { last: self.last, publishes: self.publishes.len(), ..Taken::default() };
+        let mut failed = self.stage_own().and_then(|()| self.stage_stops()).and_then(|()| self.stage_claims()).err();
         let mut reads = Vec::new();
         for input in inputs {
             // NOTE: after a failure the rest is only emptied of its tickets, so that nobody waits for ever.
-            let staged =
-                if failed.is_none() { self.stage(input, stored, &mut reads, released) } else { refuse(input, stored) };
-            if let Err(error) = staged {
-                failed = Some(error);
+            if failed.is_none() {
+                failed = self.stage(input, stored, &mut reads, released).err();
+            } else {
+                stored.extend(ticket_of(input).map(Stored::all));
             }
         }
-        if let Some(error) = failed {
-            return Err(error);
+        match failed.map_or_else(|| self.stage_timers(), Err) {
+            Ok(()) => Ok(reads),
+            Err(error) => {
+                stored.extend(reads.into_iter().map(|(_, ticket)| Stored::all(ticket)));
+                Err(error)
+            }
         }
-        self.stage_timers()?;
+    }
+
+    fn append(&mut self) -> Result<(), Error> {
+        if self.frame.is_empty() { Ok(()) } else { Ok(self.log.append(&self.frame)?) }
+    }
+
+    fn apply_and_sync(&mut self, reads: Vec<(Who, T)>, released: &mut Released<T>) -> Result<(), Error> {
         if !self.frame.is_empty() {
-            self.log.append(&self.frame)?;
-            self.log.begin_sync()?;
+            let begun = self.log.begin_sync();
             let applied = self.apply_staged(released);
             // NOTE: the sync is waited for in any case; an error of applying goes before its own.
-            let synced = self.log.finish_sync();
+            let synced = begun.and_then(|()| self.log.finish_sync());
             let traces = applied?;
             synced?;
-            if let Err(error) = self.log.append_traces(&traces) {
-                tracing::warn!(%error, "traces were not written; they are made again at the next start");
-            }
+            self.owed_traces.extend(traces);
+            self.write_traces();
         }
         self.finish_publishes(released);
         for (who, ticket) in reads {
-            let read = self.read(&who)?;
-            released.answers.push((ticket, Answer::Profile(read.map(Box::new))));
+            let answer = self.read(&who)?;
+            released.answers.push((ticket, answer));
         }
         Ok(())
+    }
+
+    /// Writes the traces that are owed. One that fails is kept and tried again, and no checkpoint is made before it
+    /// is written: what a checkpoint holds is not replayed, so that nobody would make its traces again.
+    pub(crate) fn write_traces(&mut self) {
+        if self.owed_traces.is_empty() {
+            return;
+        }
+        match self.log.append_traces(&self.owed_traces) {
+            Ok(()) => self.owed_traces.clear(),
+            Err(error) => {
+                let bytes: usize = self.owed_traces.iter().map(|row| row.body.len()).sum();
+                if bytes < OWED_TRACES_BYTES_MAX {
+                    tracing::warn!(%error, rows = self.owed_traces.len(), "traces are not written yet; tried again");
+                    return;
+                }
+                let rows = self.owed_traces.len();
+                tracing::error!(%error, rows, "traces could not be written for too long: the history has a gap");
+                self.owed_traces.clear();
+            }
+        }
+    }
+
+    /// Puts back what staging took up, in the order in which it was. Answers who waits for a publish of this turn.
+    fn put_back(&mut self) -> Vec<T> {
+        let Taken { last, own, claims, timers, stops, publishes } = std::mem::take(&mut self.taken);
+        self.last = last;
+        for Staged { partition, command, .. } in self.staged.drain(..) {
+            if let Command::Partition(PartitionCommand::Linked { identity, .. }) = command {
+                self.partitions[usize::from(partition.0)].directory.unlink(identity);
+            }
+        }
+        own.into_iter().rev().for_each(|own| self.own.push_front(own));
+        claims.into_iter().rev().for_each(|claim| self.dispatcher.put_back(claim));
+        for (at, Due { fire_at, seq, slot }) in timers {
+            self.partitions[at].wheel.insert(slot, Timer { fire_at, seq });
+            self.counters.timers_fired -= 1;
+        }
+        if let Some(stops) = stops {
+            self.stops = stops;
+        }
+        let withdrawn = self.publishes.split_off(publishes);
+        withdrawn
+            .into_iter()
+            .map(|(version, ticket, _)| {
+                self.catalogs.remove(&version);
+                ticket
+            })
+            .collect()
+    }
+
+    /// Whether there is room to store anything.
+    ///
+    /// # Errors
+    /// Those of the log; a full disk above all.
+    pub fn room(&mut self) -> Result<(), Error> {
+        Ok(self.log.room()?)
     }
 
     // ---- staging: inputs become records ----
@@ -349,26 +498,39 @@ impl<L: Log, S: State + ?Sized, T> Group<L, S, T> {
         if partition.stopped.is_some() {
             return Ok(None);
         }
-        Ok(partition.find(state.as_ref(), profile)?.map(|hot| hot.profile.slot))
+        match partition.find(state.as_ref(), profile) {
+            Ok(hot) => Ok(hot.map(|hot| hot.profile.slot)),
+            Err(error) => Ok(partition.stop_if_damaged(error).map(|()| None)?),
+        }
     }
 
     fn stage_own(&mut self) -> Result<(), Error> {
         for _ in 0..self.own.len().min(4_096) {
+            if self.frame.body_bytes() >= FRAME_BYTES_MAX {
+                break;
+            }
             let Some(own) = self.own.pop_front() else { break };
-            match own {
-                Own::Raise { profile, effect, journey, raised } => {
-                    self.stage_raise(profile, effect, &journey, &raised)?
+            let staged = self.stage_one_own(&own);
+            self.taken.own.push(own);
+            staged?;
+        }
+        Ok(())
+    }
+
+    fn stage_one_own(&mut self, own: &Own) -> Result<(), Error> {
+        match own {
+            Own::Raise { profile, effect, journey, raised } => self.stage_raise(*profile, *effect, journey, raised)?,
+            Own::CatalogChanged { partition, version } => {
+                let command = Command::Partition(PartitionCommand::CatalogChanged { version: *version });
+                self.push(*partition, KeySlot::INSTALLATION, command);
+            }
+            Own::JourneyStopped { profile, journey } => {
+                if let Some(slot) = self.slot_of(*profile)? {
+                    self.push_profile(slot, *profile, ProfileCommand::JourneyStopped { journey: journey.clone() });
                 }
-                Own::CatalogChanged { partition, version } => {
-                    let command = Command::Partition(PartitionCommand::CatalogChanged { version });
-                    self.push(partition, KeySlot::INSTALLATION, command);
-                }
-                Own::JourneyStopped { profile, journey } => {
-                    if let Some(slot) = self.slot_of(profile)? {
-                        self.push_profile(slot, profile, ProfileCommand::JourneyStopped { journey });
-                    }
-                }
-                Own::Settled { profile, effect, settlement } => self.stage_settled(profile, effect, settlement)?,
+            }
+            Own::Settled { profile, effect, settlement } => {
+                self.stage_settled(*profile, *effect, settlement.clone())?
             }
         }
         Ok(())
@@ -411,10 +573,14 @@ impl<L: Log, S: State + ?Sized, T> Group<L, S, T> {
             return Ok(());
         }
         for claim in self.dispatcher.claims(self.options.claims_per_turn_max) {
-            let Waiting { profile, effect } = claim.waiting;
-            if let Some(slot) = self.slot_of(profile)? {
-                self.push_profile(slot, profile, ProfileCommand::Claim { effect, veto: claim.veto });
+            let Waiting { profile, slot, effect } = claim.waiting;
+            if self.partition_of(profile).stopped.is_some() {
+                // It stays in the outbox, and is found there when the partition runs again.
+                self.dispatcher.done(effect);
+                continue;
             }
+            self.push_profile(slot, profile, ProfileCommand::Claim { effect, veto: claim.veto.clone() });
+            self.taken.claims.push(claim);
         }
         Ok(())
     }
@@ -436,22 +602,34 @@ impl<L: Log, S: State + ?Sized, T> Group<L, S, T> {
                 // NOTE: one that nobody holds counts too: finding that out may have read the store.
                 room -= 1;
                 let Some(profile) = self.log.profile_of(due.slot)? else { continue };
-                let hot = self.partitions[at].find(state.as_ref(), profile)?;
+                let is_held = match self.partitions[at].find(state.as_ref(), profile) {
+                    Ok(hot) => hot.is_some_and(|hot| hot.profile.timers().any(|timer| timer.seq == due.seq)),
+                    Err(error) => {
+                        self.partitions[at].stop_if_damaged(error)?;
+                        break;
+                    }
+                };
                 // A timer that nobody holds any more needs no record: nothing would come of it (J2).
-                if !hot.is_some_and(|hot| hot.profile.timers().any(|timer| timer.seq == due.seq)) {
+                if !is_held {
                     self.counters.timers_stale += 1;
                     continue;
                 }
                 let command = ProfileCommand::TimerFired { fire_at: due.fire_at, seq: due.seq };
                 self.push_profile(due.slot, profile, command);
+                self.taken.timers.push((at, due));
                 self.counters.timers_fired += 1;
             }
         }
         Ok(())
     }
 
+    /// An answer about a hand-off of a stopped partition is appended too: it is applied when the partition runs again.
     fn stage_settled(&mut self, profile: ProfileId, effect: EffectId, settlement: Settlement) -> Result<(), Error> {
-        let Some(slot) = self.slot_of(profile)? else { return Ok(()) };
+        let slot = match self.dispatcher.slot_of(effect) {
+            Some(slot) => Some(slot),
+            None => self.slot_of(profile)?,
+        };
+        let Some(slot) = slot else { return Ok(()) };
         self.push_profile(slot, profile, ProfileCommand::Settled { effect, settlement });
         Ok(())
     }
@@ -459,23 +637,35 @@ impl<L: Log, S: State + ?Sized, T> Group<L, S, T> {
     fn stage(
         &mut self,
         input: Input<T>,
-        stored: &mut Vec<T>,
+        stored: &mut Vec<Stored<T>>,
         reads: &mut Vec<(Who, T)>,
         released: &mut Released<T>,
     ) -> Result<(), Error> {
         match input {
             Input::Submit { items, ticket } => match self.stage_items(items) {
-                Ok(None) => stored.push(ticket),
-                Ok(Some(why)) => released.answers.push((ticket, Answer::Unavailable { why })),
+                Ok(Taking::Taken { refused }) => stored.push(Stored { ticket, refused }),
+                Ok(Taking::Unavailable(why)) => released.answers.push((ticket, Answer::Unavailable { why })),
                 Err(error) => {
-                    stored.push(ticket);
+                    stored.push(Stored::all(ticket));
                     return Err(error);
                 }
             },
             Input::Interaction { profile, occurred, ticket } => {
-                stored.push(ticket);
-                if let Some(slot) = self.slot_of(profile)? {
-                    self.push_profile(slot, profile, ProfileCommand::Interaction(Box::new(occurred)));
+                let slot = match self.slot_of(profile) {
+                    Ok(slot) => slot,
+                    Err(error) => {
+                        stored.push(Stored::all(ticket));
+                        return Err(error);
+                    }
+                };
+                let unavailable = self.partition_of(profile).unavailable();
+                match (slot, unavailable) {
+                    (Some(slot), _) => {
+                        self.push_profile(slot, profile, ProfileCommand::Interaction(Box::new(occurred)));
+                        stored.push(Stored::all(ticket));
+                    }
+                    (None, Some(why)) => released.answers.push((ticket, Answer::Unavailable { why })),
+                    (None, None) => released.answers.push((ticket, Answer::UnknownProfile)),
                 }
             }
             Input::Settled { profile, effect, settlement } => self.stage_settled(profile, effect, settlement)?,
@@ -485,48 +675,31 @@ impl<L: Log, S: State + ?Sized, T> Group<L, S, T> {
         Ok(())
     }
 
-    /// Stages all items of one request. Answers why it cannot be stored now, if so; links it made stay.
-    fn stage_items(&mut self, items: Vec<Item>) -> Result<Option<String>, Error> {
+    /// Stages the items of one request, all or none of them but those that are refused for good. Links made for a
+    /// request that cannot be taken now stay: they are true.
+    fn stage_items(&mut self, items: Vec<Item>) -> Result<Taking, Error> {
         let mut rejected: Vec<RejectedCount> = Vec::new();
         let mut commands = Vec::with_capacity(items.len());
-        for item in items {
-            let (mut command, identities) = match item {
+        let mut refused = Vec::new();
+        for (number, item) in items.into_iter().enumerate() {
+            let identities = match &item {
                 Item::Rejected(count) => {
-                    rejected.push(count);
+                    rejected.push(count.clone());
                     continue;
                 }
-                Item::Event { event, checked_with, unknown_attributes } => {
-                    let identities = event.identities.clone();
-                    let resolution = Resolution::default();
-                    let occurred = EventOccurred { event, resolution, checked_with, unknown_attributes, depth: 0 };
-                    (ProfileCommand::Event(Box::new(occurred)), identities)
-                }
-                Item::Update(Update { id, source, identities, attributes, received_at }) => {
-                    let updated = ProfileUpdated {
-                        id,
-                        source,
-                        identities: identities.clone(),
-                        attributes,
-                        received_at,
-                        resolution: Resolution::default(),
-                    };
-                    (ProfileCommand::Update(Box::new(updated)), identities)
-                }
+                Item::Event { event, .. } => &event.identities,
+                Item::Update(update) => &update.identities,
             };
-            let (linked, resolution) = self.resolve(&identities)?;
-            if let Some(stopped) = &self.partition_of(linked.profile).stopped {
-                return Ok(Some(format!("a partition is stopped at record {}: {}", stopped.lsn, stopped.why)));
+            let (linked, resolution) = match self.resolve(identities)? {
+                Ok(resolved) => resolved,
+                Err(why) => return Ok(Taking::Unavailable(why)),
+            };
+            if !self.admits(linked.profile) {
+                refused.push(number);
+                rejected.extend(self.refused_for_rate(&item));
+                continue;
             }
-            match &mut command {
-                ProfileCommand::Event(occurred) => occurred.resolution = resolution,
-                ProfileCommand::Update(updated) => updated.resolution = resolution,
-                ProfileCommand::Interaction(_)
-                | ProfileCommand::TimerFired { .. }
-                | ProfileCommand::Claim { .. }
-                | ProfileCommand::Settled { .. }
-                | ProfileCommand::JourneyStopped { .. } => unreachable!("INVARIANT: items are events and updates"),
-            }
-            commands.push((linked, command));
+            commands.push((linked, command_of(item, resolution)));
         }
         for (linked, command) in commands {
             self.push_profile(linked.slot, linked.profile, command);
@@ -535,21 +708,51 @@ impl<L: Log, S: State + ?Sized, T> Group<L, S, T> {
             let command = Command::Partition(PartitionCommand::Rejected { counts: rejected });
             self.push(PartitionId(0), KeySlot::INSTALLATION, command);
         }
-        Ok(None)
+        Ok(Taking::Taken { refused })
+    }
+
+    /// Whether the profile may send another one in this minute (trap T11).
+    fn admits(&mut self, profile: ProfileId) -> bool {
+        let (now, rate_max) = (self.now, self.options.profile_rate_max);
+        let Some(hot) = self.partition_of(profile).hot.get(profile) else { return true };
+        hot.admits(now, rate_max)
+    }
+
+    /// How an item that was refused so counts. Updates have no books; a name that no trigger has stands under the
+    /// empty one (E4).
+    fn refused_for_rate(&mut self, item: &Item) -> Option<RejectedCount> {
+        self.counters.profile_rate += 1;
+        let Item::Event { event, .. } = item else { return None };
+        let is_known = self.catalog().trigger(&event.trigger).is_some();
+        let trigger = if is_known { event.trigger.clone() } else { Text::default() };
+        Some(RejectedCount { trigger, reason: PROFILE_RATE.into(), received_at: event.received_at, count: 1 })
     }
 
     /// E11: the first known identity decides; if none is known, the first makes the profile. The rest is linked.
-    fn resolve(&mut self, identities: &[Identity]) -> Result<(Linked, Resolution), Error> {
+    /// Answers why not, when that is for a partition to say which is stopped.
+    fn resolve(&mut self, identities: &[Identity]) -> Result<Result<(Linked, Resolution), String>, Error> {
         let mut resolution = Resolution::default();
         let mut found: Option<Linked> = None;
         let mut unknown: Vec<IdentityHash> = Vec::new();
         let state = Arc::clone(&self.state);
         for identity in identities {
             let hash = directory::hash(&self.secret, identity);
-            let split = PartitionId::of(&hash, self.options.partitions);
-            let held = self.partitions[usize::from(split.0)].directory.find(state.as_ref(), hash)?;
+            let split = &mut self.partitions[usize::from(PartitionId::of(&hash, self.options.partitions).0)];
+            let held = match split.directory.find(state.as_ref(), hash) {
+                Ok(held) => held,
+                Err(error) => {
+                    split.stop_if_damaged(error)?;
+                    None
+                }
+            };
             match (held, found) {
-                (None, _) => unknown.push(hash),
+                (None, _) => {
+                    // A stopped split may know it from records that it has not applied.
+                    if let Some(why) = split.unavailable() {
+                        return Ok(Err(why));
+                    }
+                    unknown.push(hash);
+                }
                 (Some(linked), None) => found = Some(linked),
                 (Some(linked), Some(first)) if linked.profile != first.profile => {
                     resolution.conflicts.push(identity.clone())
@@ -557,14 +760,20 @@ impl<L: Log, S: State + ?Sized, T> Group<L, S, T> {
                 (Some(_), Some(_)) => {}
             }
         }
-        let linked = match (found, unknown.first()) {
-            (Some(linked), _) => linked,
-            (None, Some(first)) => {
-                let profile = ProfileId(*first);
+        let profile = match (found, unknown.first()) {
+            (Some(linked), _) => linked.profile,
+            (None, Some(first)) => ProfileId(*first),
+            (None, None) => unreachable!("INVARIANT: a front door gives at least one identity"),
+        };
+        if let Some(why) = self.partition_of(profile).unavailable() {
+            return Ok(Err(why));
+        }
+        let linked = match found {
+            Some(linked) => linked,
+            None => {
                 resolution.created = true;
                 Linked { profile, slot: self.log.create_key(profile)? }
             }
-            (None, None) => unreachable!("INVARIANT: a front door gives at least one identity"),
         };
         for hash in unknown {
             let split = PartitionId::of(&hash, self.options.partitions);
@@ -573,10 +782,16 @@ impl<L: Log, S: State + ?Sized, T> Group<L, S, T> {
             let command = PartitionCommand::Linked { identity: hash, profile, slot };
             self.push(split, KeySlot::INSTALLATION, Command::Partition(command));
         }
-        Ok((linked, resolution))
+        Ok(Ok((linked, resolution)))
     }
 
-    fn stage_control(&mut self, request: ControlRequest, ticket: T, stored: &mut Vec<T>, released: &mut Released<T>) {
+    fn stage_control(
+        &mut self,
+        request: ControlRequest,
+        ticket: T,
+        stored: &mut Vec<Stored<T>>,
+        released: &mut Released<T>,
+    ) {
         let command = match request {
             ControlRequest::CreateKey { key, by } => ControlCommand::KeyCreated { key, by },
             ControlRequest::RevokeKey { id, by } => {
@@ -591,7 +806,7 @@ impl<L: Log, S: State + ?Sized, T> Group<L, S, T> {
                 return;
             }
         };
-        stored.push(ticket);
+        stored.push(Stored::all(ticket));
         released.keys_changed = true;
         self.push(PartitionId::CONTROL, KeySlot::INSTALLATION, Command::Control(command));
     }
@@ -654,9 +869,12 @@ impl<L: Log, S: State + ?Sized, T> Group<L, S, T> {
         stamp: Timestamp,
         released: Option<&mut Released<T>>,
     ) -> Result<Option<TraceRow>, Error> {
+        if partition != PartitionId::CONTROL && self.partitions[usize::from(partition.0)].skipped.contains(&lsn) {
+            return Ok(None);
+        }
         match command {
             Command::Control(command) => {
-                let changed = control::apply(&mut self.control, command, stamp);
+                let changed = control::apply(Arc::make_mut(&mut self.control), command, stamp);
                 if let control::Changed::Catalog(version) = changed {
                     self.spread(version, released.is_none())?;
                 }
@@ -718,24 +936,34 @@ impl<L: Log, S: State + ?Sized, T> Group<L, S, T> {
         released: Option<&mut Released<T>>,
     ) -> Result<Option<TraceRow>, Error> {
         let partition = &mut self.partitions[usize::from(id.0)];
-        if partition.stopped.is_some() || partition.skipped.contains(&lsn) {
+        if partition.stopped.is_some() {
+            self.free_lane(command, Granted::No);
             return Ok(None);
         }
-        let surroundings =
-            Surroundings { state: self.state.as_ref(), signer: &self.signer, limits: &self.options.limits };
+        let surroundings = Surroundings {
+            state: self.state.as_ref(),
+            signer: &self.signer,
+            limits: &self.options.limits,
+            dedup_bytes_max: self.options.dedup_bytes_max,
+        };
         // A broken invariant stops this partition and leaves the others running (house §3). What the panic left half
         // done is in memory that nothing reads any more.
         let applied =
             catch_unwind(AssertUnwindSafe(|| partition.apply(lsn, stamp, slot, profile, command, &surroundings)));
-        match applied {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => return Err(error.into()),
-            Err(panic) => {
-                let why = panic_text(panic.as_ref());
-                tracing::error!(partition = %id, %lsn, why, "a partition is stopped; see `sojourn doctor`");
-                partition.stopped = Some(Stopped { lsn, why: why.into() });
-                return Ok(None);
+        let stopped = match applied {
+            Ok(Ok(())) => false,
+            Ok(Err(error)) => {
+                partition.stop_if_damaged(error)?;
+                true
             }
+            Err(panic) => {
+                partition.stop(lsn, panic_text(panic.as_ref()).into());
+                true
+            }
+        };
+        if stopped {
+            self.free_lane(command, Granted::No);
+            return Ok(None);
         }
         partition.applied = lsn;
         let applied = partition.last_applied();
@@ -748,16 +976,18 @@ impl<L: Log, S: State + ?Sized, T> Group<L, S, T> {
             Some(TraceRow { lsn, partition: id, slot, stamp, body })
         };
         let Some(released) = released else { return Ok(trace) };
+        let mut granted = Granted::No;
         if self.tail_wanted {
             released.tail.extend(tail_item(lsn, stamp, profile, command, &applied));
         }
         for effect in applied.effects {
             match effect {
                 Effect::Planned { effect, channel } => {
-                    self.dispatcher.plan(channel, Waiting { profile, effect: *effect })
+                    self.dispatcher.plan(channel, Waiting { profile, slot, effect: *effect })
                 }
                 Effect::HandOff { effect, attempt, rendered } => {
                     self.counters.hand_offs += 1;
+                    granted = Granted::Yes;
                     let (effect, attempt, rendered) = (*effect, *attempt, Arc::clone(rendered));
                     released.hand_offs.push(HandOff { profile, effect, attempt, rendered });
                 }
@@ -767,31 +997,25 @@ impl<L: Log, S: State + ?Sized, T> Group<L, S, T> {
                 }
             }
         }
-        self.free_lane(profile, command);
+        self.free_lane(command, granted);
         Ok(trace)
     }
 
-    /// After a claim that was refused, or a settled hand-off, the channel has room for another.
-    fn free_lane(&mut self, profile: ProfileId, command: &ProfileCommand) {
-        let (effect, was_claim) = match command {
-            ProfileCommand::Claim { effect, .. } => (*effect, true),
-            ProfileCommand::Settled { effect, .. } => (*effect, false),
-            ProfileCommand::Event(_)
-            | ProfileCommand::Update(_)
-            | ProfileCommand::Interaction(_)
-            | ProfileCommand::TimerFired { .. }
-            | ProfileCommand::JourneyStopped { .. } => return,
-        };
-        let partition = self.partition_of(profile);
-        let granted = partition
-            .hot
-            .get(profile)
-            .is_some_and(|hot| hot.profile.outbox_row(effect).is_some_and(|row| row.state == OutboxState::Claimed));
-        if was_claim && granted {
-            return;
-        }
-        if let Some(channel) = partition.sends.get(&effect).map(|row| row.send.channel.clone()) {
-            self.dispatcher.done(&channel);
+    /// After a claim that was not granted, or a settled hand-off, the channel has room for another.
+    fn free_lane(&mut self, command: &ProfileCommand, granted: Granted) {
+        match (command, granted) {
+            (ProfileCommand::Claim { .. }, Granted::Yes) => {}
+            (ProfileCommand::Claim { effect, .. }, Granted::No) | (ProfileCommand::Settled { effect, .. }, _) => {
+                self.dispatcher.done(*effect);
+            }
+            (
+                ProfileCommand::Event(_)
+                | ProfileCommand::Update(_)
+                | ProfileCommand::Interaction(_)
+                | ProfileCommand::TimerFired { .. }
+                | ProfileCommand::JourneyStopped { .. },
+                _,
+            ) => {}
         }
     }
 
@@ -833,37 +1057,95 @@ impl<L: Log, S: State + ?Sized, T> Group<L, S, T> {
         Ok(())
     }
 
-    fn read(&mut self, who: &Who) -> Result<Option<ProfileRead>, Error> {
+    /// Reads one profile, as of everything acknowledged. A stopped partition shows nothing half done.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn read(&mut self, who: &Who) -> Result<Answer, Error> {
         let state = Arc::clone(&self.state);
         let profile = match who {
             Who::Profile(profile) => *profile,
             Who::Identity(identity) => {
                 let hash = directory::hash(&self.secret, identity);
-                let split = PartitionId::of(&hash, self.options.partitions);
-                match self.partitions[usize::from(split.0)].directory.find(state.as_ref(), hash)? {
-                    Some(linked) => linked.profile,
-                    None => return Ok(None),
+                let split = &mut self.partitions[usize::from(PartitionId::of(&hash, self.options.partitions).0)];
+                let found = match split.directory.find(state.as_ref(), hash) {
+                    Ok(found) => found,
+                    Err(error) => split.stop_if_damaged(error).map(|()| None)?,
+                };
+                match (found, split.unavailable()) {
+                    (Some(linked), _) => linked.profile,
+                    (None, Some(why)) => return Ok(Answer::Unavailable { why }),
+                    (None, None) => return Ok(Answer::Profile(None)),
                 }
             }
         };
         let partition = self.partition_of(profile);
+        if let Err(error) = partition.find(state.as_ref(), profile) {
+            partition.stop_if_damaged(error)?;
+        }
+        if let Some(why) = partition.unavailable() {
+            return Ok(Answer::Unavailable { why });
+        }
         let recent = partition.sends_in_checkpoint.values().chain(partition.sends.values());
         let sends = recent.filter(|row| row.profile == profile).cloned().collect();
-        let hot = partition.find(state.as_ref(), profile)?;
-        Ok(hot.map(|hot| ProfileRead { profile: Arc::clone(&hot.profile), sends }))
+        let hot = partition.hot.get(profile);
+        let read = hot.map(|hot| ProfileRead { profile: Arc::clone(&hot.profile), sends });
+        Ok(Answer::Profile(read.map(Box::new)))
     }
 }
 
-/// Empties an input of its ticket.
-fn refuse<T>(input: Input<T>, tickets: &mut Vec<T>) -> Result<(), Error> {
+/// Why items of [`Answer::Stored`] were refused, as books and results say it.
+pub const PROFILE_RATE: &str = "profile_rate";
+
+/// Someone whose request is in the frame.
+#[derive(Debug)]
+struct Stored<T> {
+    ticket: T,
+    refused: Vec<usize>,
+}
+
+impl<T> Stored<T> {
+    fn all(ticket: T) -> Self {
+        Stored { ticket, refused: Vec::new() }
+    }
+}
+
+/// What became of a request at staging.
+enum Taking {
+    Taken { refused: Vec<usize> },
+    Unavailable(String),
+}
+
+/// Whether applying a command granted a claim.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Granted {
+    Yes,
+    No,
+}
+
+fn command_of(item: Item, resolution: Resolution) -> ProfileCommand {
+    match item {
+        Item::Event { event, checked_with, unknown_attributes } => {
+            let occurred = EventOccurred { event, resolution, checked_with, unknown_attributes, depth: 0 };
+            ProfileCommand::Event(Box::new(occurred))
+        }
+        Item::Update(Update { id, source, identities, attributes, received_at }) => {
+            let updated = ProfileUpdated { id, source, identities, attributes, received_at, resolution };
+            ProfileCommand::Update(Box::new(updated))
+        }
+        Item::Rejected(_) => unreachable!("INVARIANT: what the door refused is no command"),
+    }
+}
+
+/// Who waits for the answer of an input; nobody for a settlement.
+fn ticket_of<T>(input: Input<T>) -> Option<T> {
     match input {
         Input::Submit { ticket, .. }
         | Input::Interaction { ticket, .. }
         | Input::Control { ticket, .. }
-        | Input::Read { ticket, .. } => tickets.push(ticket),
-        Input::Settled { .. } => {}
+        | Input::Read { ticket, .. } => Some(ticket),
+        Input::Settled { .. } => None,
     }
-    Ok(())
 }
 
 fn changes_of(changes: &[DocumentChange]) -> Vec<Change> {
@@ -874,7 +1156,7 @@ fn changes_of(changes: &[DocumentChange]) -> Vec<Change> {
     changes.iter().map(change).collect()
 }
 
-fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
+pub(crate) fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
     panic
         .downcast_ref::<String>()
         .map(String::as_str)

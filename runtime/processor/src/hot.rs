@@ -4,7 +4,7 @@
 
 use engine::Profile;
 use engine::state::Holding;
-use model::{ParticipantId, ProfileId, Text};
+use model::{ParticipantId, ProfileId, Text, Timestamp};
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
@@ -38,6 +38,8 @@ pub(crate) struct Hot {
     /// In a checkpoint that is being written; the store does not have this state yet.
     pub in_checkpoint: bool,
     used: bool,
+    /// Items taken for it in one minute since the epoch (trap T11).
+    rate: (i64, u32),
 }
 
 /// What the row of a participant in the list index is made of.
@@ -63,7 +65,18 @@ pub(crate) fn indexed(profile: &Profile) -> Vec<Indexed> {
 
 impl Hot {
     fn new(profile: Arc<Profile>) -> Self {
-        Hot { profile, indexed: None, in_checkpoint: false, used: true }
+        Hot { profile, indexed: None, in_checkpoint: false, used: true, rate: (0, 0) }
+    }
+
+    /// Whether another item may be taken for it in this minute; counts it if so.
+    pub fn admits(&mut self, now: Timestamp, rate_max: u32) -> bool {
+        let minute = now.as_ms() / 60_000;
+        if self.rate.0 != minute {
+            self.rate = (minute, 0);
+        }
+        let admits = self.rate.1 < rate_max;
+        self.rate.1 += u32::from(admits);
+        admits
     }
 
     pub fn is_dirty(&self) -> bool {

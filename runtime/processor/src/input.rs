@@ -4,7 +4,7 @@ use catalog::PlanLine;
 use engine::Profile;
 use engine::command::{ApiKey, DocumentChange, InteractionOccurred, RejectedCount};
 use model::send::Settlement;
-use model::{Attributes, CatalogVersion, EffectId, Event, Finding, Identity, Lsn, ProfileId, Text, Timestamp};
+use model::{Attributes, CatalogVersion, EffectId, Event, Finding, Identity, Lsn, ProfileId, Text, Timestamp, Value};
 use ports::rows::SendRow;
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ pub enum Input<T> {
         occurred: InteractionOccurred,
         ticket: T,
     },
-    /// What became of a hand-off; nobody waits for an answer.
+    /// What became of a hand-off; nobody waits for an answer. Stored also for a stopped partition.
     Settled {
         profile: ProfileId,
         effect: EffectId,
@@ -37,6 +37,50 @@ pub enum Input<T> {
         who: Who,
         ticket: T,
     },
+}
+
+impl<T> Input<T> {
+    /// About how many bytes it takes while it waits.
+    pub fn approximate_bytes(&self) -> usize {
+        match self {
+            Input::Submit { items, .. } => items.iter().map(Item::approximate_bytes).sum(),
+            Input::Interaction { occurred, .. } => ITEM_BYTES + bytes_of(&occurred.attributes),
+            Input::Settled { .. } | Input::Read { .. } => ITEM_BYTES,
+            Input::Control { request, .. } => match request {
+                ControlRequest::Documents { changes, .. } => changes.len() * DOCUMENT_BYTES,
+                ControlRequest::CreateKey { .. } | ControlRequest::RevokeKey { .. } => ITEM_BYTES,
+            },
+        }
+    }
+}
+
+/// What an item takes besides its attributes, about.
+const ITEM_BYTES: usize = 256;
+/// What a document takes, about; the door bounds a request of them.
+const DOCUMENT_BYTES: usize = 16 << 10;
+
+impl Item {
+    fn approximate_bytes(&self) -> usize {
+        match self {
+            Item::Event { event, .. } => ITEM_BYTES + bytes_of(&event.attributes),
+            Item::Update(update) => ITEM_BYTES + bytes_of(&update.attributes),
+            Item::Rejected(_) => ITEM_BYTES,
+        }
+    }
+}
+
+fn bytes_of(attributes: &Attributes) -> usize {
+    attributes.iter().map(|(name, value)| name.len() + value_bytes(value)).sum()
+}
+
+fn value_bytes(value: &Value) -> usize {
+    let inner = match value {
+        Value::Null | Value::Bool(_) | Value::Int(_) | Value::Float(_) => 0,
+        Value::Text(text) => text.len(),
+        Value::List(items) => items.iter().map(value_bytes).sum(),
+        Value::Map(map) => bytes_of(map),
+    };
+    std::mem::size_of::<Value>() + inner
 }
 
 /// An item as a front door made it: schema checked, identities not yet resolved.
@@ -91,6 +135,8 @@ pub enum Answer {
     /// Durable. Reads that ask for `at_least` this position see it.
     Stored {
         position: Lsn,
+        /// Which of the request's items, by number, were refused for good: their profile sends too many (trap T11).
+        refused: Vec<usize>,
     },
     /// Nothing was stored that was not there before; try again (E2).
     Unavailable {
@@ -112,6 +158,8 @@ pub enum Answer {
     },
     /// No such key.
     UnknownKey,
+    /// An interaction with a send of nobody who is known: there is nothing to store.
+    UnknownProfile,
     Profile(Option<Box<ProfileRead>>),
 }
 

@@ -5,6 +5,7 @@
 
 mod books;
 mod checkpoint;
+mod dedup;
 mod directory;
 mod dispatcher;
 pub mod doctor;
@@ -21,9 +22,9 @@ mod worker;
 pub use books::minute_of;
 pub use checkpoint::Cut;
 pub use dispatcher::ChannelPolicy;
-pub use group::{Counters, Error, Failed, Group, Options};
+pub use group::{After, Counters, Error, Failed, Group, Options, PROFILE_RATE};
 pub use input::{Answer, ControlRequest, Input, Item, ProfileRead, Released, TailItem, Update, Who};
 pub use offline::Offline;
 pub use partition::Stopped;
-pub use recover::Recovered;
+pub use recover::{Known, Recovered};
 pub use worker::{Handle, NotTaken, Opened, Reply, Running, Sink, Status, Storage, Worker};

@@ -90,7 +90,7 @@ mod tests {
         let disk = Disk::new();
         let state = Arc::new(disk.open_state());
         // The last checkpoint was made by a program with other rules, and stopped cleanly.
-        let installation = InstallationRow { partitions: 2, rules_version: RULES_VERSION + 1 };
+        let installation = InstallationRow { partitions: 2, rules_version: RULES_VERSION + 1, checkpointed: Lsn(0) };
         state.write(vec![rows::installation_row(&installation)]).unwrap();
         let mut offline = Offline::open(disk.open_log(), state.as_ref()).unwrap();
         let by = "sojourn keys".into();

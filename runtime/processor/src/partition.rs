@@ -1,6 +1,7 @@
 //! One partition: its share of the profiles, applied one record after the other.
 
-use crate::books::Books;
+use crate::books::{Books, Name};
+use crate::dedup::Dedup;
 use crate::directory::{Directory, Linked};
 use crate::hot::{Hot, HotSet};
 use crate::wheel::Wheel;
@@ -23,9 +24,14 @@ pub(crate) struct Partition {
     pub directory: Directory,
     pub wheel: Wheel,
     pub books: Books,
+    pub dedup: Dedup,
     pub catalog: Arc<Catalog>,
     /// The last record applied.
     pub applied: Lsn,
+    /// Where the store's copy of it stands.
+    pub stored: Stored,
+    /// Where it will stand when the checkpoint that is being written is durable.
+    pub in_cut: Option<Stored>,
     pub stopped: Option<Stopped>,
     /// Records that an operator said to pass over.
     pub skipped: Vec<Lsn>,
@@ -38,11 +44,22 @@ pub(crate) struct Partition {
     transition: Transition,
 }
 
-/// A poisoned partition: applying the record broke an invariant. It stays so over restarts (design §2.5).
+/// A poisoned partition: applying the record broke an invariant, or it could not be read. It stays so over restarts
+/// (design §2.5); what is appended for it meanwhile is applied when it runs again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stopped {
+    /// The record. Lsn 0: it was no record, but a row of the store.
     pub lsn: Lsn,
     pub why: Text,
+}
+
+/// Up to where the last durable checkpoint has a partition: from here recovery goes on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Stored {
+    pub applied: Lsn,
+    pub now: Timestamp,
+    pub catalog: CatalogVersion,
+    pub dedup_hours: Vec<(u32, u64)>,
 }
 
 /// What all partitions of a group apply under.
@@ -50,6 +67,7 @@ pub(crate) struct Surroundings<'a, S: ?Sized> {
     pub state: &'a S,
     pub signer: &'a Signer,
     pub limits: &'a Limits,
+    pub dedup_bytes_max: u64,
 }
 
 /// What applying one record of a profile gave.
@@ -68,8 +86,11 @@ impl Partition {
             directory: Directory::new(links_max),
             wheel: Wheel::default(),
             books: Books::default(),
+            dedup: Dedup::default(),
             catalog: Arc::new(Catalog::empty()),
             applied: Lsn(0),
+            stored: Stored::default(),
+            in_cut: None,
             stopped: None,
             skipped: Vec::new(),
             sends: BTreeMap::new(),
@@ -85,7 +106,7 @@ impl Partition {
         if self.hot.get(id).is_some() {
             return Ok(self.hot.get(id));
         }
-        let key = rows::subject_key(self.id, id);
+        let key = rows::profile_key(self.id, id);
         let Some(row) = state.get(Keyspace::Subjects, &key)? else { return Ok(None) };
         let profile = codec::decode_profile(&row).map_err(|error| Error::Damaged {
             keyspace: Keyspace::Subjects,
@@ -93,6 +114,40 @@ impl Partition {
             why: error.to_string(),
         })?;
         Ok(Some(self.hot.insert(profile)))
+    }
+
+    /// Stops it: its memory is not to be trusted, and nothing of it is written any more. The directory stays, since
+    /// each link of it is right by itself and others are found by it.
+    pub fn stop(&mut self, lsn: Lsn, why: Text) {
+        tracing::error!(partition = %self.id, %lsn, %why, "a partition is stopped; see `sojourn doctor`");
+        self.stopped = Some(Stopped { lsn, why });
+        self.hot = HotSet::new(1);
+        self.wheel = Wheel::default();
+        self.books = Books::default();
+        self.sends.clear();
+        self.sends_in_checkpoint = Arc::default();
+        self.ended.clear();
+        self.transition.clear();
+    }
+
+    /// A row that cannot be read stops this partition alone.
+    ///
+    /// # Errors
+    /// Every other error of the store.
+    pub fn stop_if_damaged(&mut self, error: Error) -> Result<(), Error> {
+        match error {
+            Error::Damaged { keyspace: Keyspace::Subjects | Keyspace::Identities, .. } => {
+                self.stop(Lsn(0), error.to_string().into());
+                Ok(())
+            }
+            Error::Damaged { .. } | Error::Io { .. } => Err(error),
+        }
+    }
+
+    /// Why nothing can be stored for it now.
+    pub fn unavailable(&self) -> Option<String> {
+        let Stopped { lsn, why } = self.stopped.as_ref()?;
+        Some(format!("partition {} is stopped at record {lsn}: {why}", self.id))
     }
 
     /// Applies one command about a profile. Effects are not acted on here: nothing may leave before it is durable.
@@ -122,11 +177,31 @@ impl Partition {
         let Some(changed) = self.hot.change(profile) else {
             panic!("INVARIANT: profile {profile} was just found or made")
         };
-        let Surroundings { signer, limits, .. } = surroundings;
-        let context = Context { lsn, now, catalog: &self.catalog, signer, limits };
+        let Surroundings { signer, limits, dedup_bytes_max, .. } = surroundings;
+        let own_limits = self.dedup.limits(limits, now);
+        let held = &changed.dedup.keys;
+        let crowded_out = held.first().filter(|_| held.len() >= limits.dedup_keys_max).map(|key| key.seen_at);
+        let context = Context { lsn, now, catalog: &self.catalog, signer, limits: &own_limits };
         engine::apply(changed, command, &context, &mut self.transition);
+        if self.remembers_its_id(command) {
+            self.dedup.add(now, crowded_out, limits.dedup_window_ms, *dedup_bytes_max);
+        }
         self.note(slot, profile, command);
         Ok(())
+    }
+
+    /// Whether the command that was just applied had an id, and a new one (E3).
+    fn remembers_its_id(&self, command: &ProfileCommand) -> bool {
+        let has_id = match command {
+            ProfileCommand::Event(occurred) => occurred.event.id.is_some(),
+            ProfileCommand::Update(updated) => updated.id.is_some(),
+            ProfileCommand::Interaction(_)
+            | ProfileCommand::TimerFired { .. }
+            | ProfileCommand::Claim { .. }
+            | ProfileCommand::Settled { .. }
+            | ProfileCommand::JourneyStopped { .. } => false,
+        };
+        has_id && !matches!(self.transition.verdict, Some(engine::Verdict::Duplicate { .. }))
     }
 
     /// What the last `apply` gave.
@@ -148,10 +223,12 @@ impl Partition {
         match command {
             ProfileCommand::Event(occurred) => {
                 let EventOccurred { event, .. } = occurred.as_ref();
-                self.books.count(&event.trigger, event.received_at, verdict);
+                let is_known = self.catalog.trigger(&event.trigger).is_some();
+                let name = if is_known { Name::Known } else { Name::Unknown };
+                self.books.count(&event.trigger, name, event.received_at, verdict);
             }
             ProfileCommand::Interaction(occurred) => {
-                self.books.count(&occurred.interaction, occurred.received_at, verdict);
+                self.books.count(&occurred.interaction, Name::Known, occurred.received_at, verdict);
             }
             ProfileCommand::Update(_)
             | ProfileCommand::TimerFired { .. }

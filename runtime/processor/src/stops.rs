@@ -19,7 +19,7 @@ use std::sync::Arc;
 const ROWS_PER_TURN_MAX: usize = 512;
 
 /// A part of the index that is still to be looked through.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Slice {
     journey: Text,
     prefix: Vec<u8>,
@@ -27,7 +27,7 @@ struct Slice {
     after: Option<Vec<u8>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Stops {
     slices: VecDeque<Slice>,
 }
@@ -71,6 +71,10 @@ impl<L: Log, S: State + ?Sized, T> Group<L, S, T> {
     }
 
     pub(crate) fn stage_stops(&mut self) -> Result<(), Error> {
+        if self.stops.is_empty() {
+            return Ok(());
+        }
+        self.taken.stops = Some(self.stops.clone());
         let Some(mut slice) = self.stops.slices.pop_front() else { return Ok(()) };
         let (mut inside, mut looked_at) = (Vec::new(), 0);
         let mut last = None;

@@ -6,19 +6,33 @@
 //!                              │ once a second                     ▲
 //!                              └──► checkpoint thread: Cut::write ─┘ when durable
 //! ```
+//!
+//! What can go wrong, and what is done:
+//!
+//! | what                            | inputs                | the group                              |
+//! |---------------------------------|-----------------------|----------------------------------------|
+//! | the disk is full                | 503, reads go on      | stays; room is looked for every second |
+//! | a write, sync or read failed    | 503                   | opened anew until that works           |
+//! | the checkpoint thread ended     | 503                   | opened anew                            |
+//! | a panic that no partition means | refused: it has ended | the thread ends, and the process       |
+//!
+//! What providers answer is kept through all but the last: see [`Answers`].
 
 use crate::checkpoint::Cut;
-use crate::group::{Counters, Error, Failed, Group, Options};
+use crate::group::{After, Counters, Error, FRAME_BYTES_MAX, Failed, Group, Options, panic_text};
 use crate::input::{Answer, Input, Released, TailItem};
 use crate::partition::Stopped;
-use crate::recover::Recovered;
+use crate::recover::{Known, Recovered};
 use catalog::Catalog;
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, select};
 use engine::control::Control;
-use model::{Lsn, PartitionId, Text, Timestamp};
+use model::send::Settlement;
+use model::{EffectId, Lsn, PartitionId, ProfileId, Text, Timestamp};
 use ports::{HandOff, Log, State};
+use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use template::tracking::Signer;
 
@@ -29,8 +43,10 @@ pub type Reply = Box<dyn FnOnce(Answer) + Send>;
 const INPUTS_PER_TURN_MAX: usize = 4_096;
 /// Inputs that wait before new ones are refused (E2).
 const INBOX_MAX: usize = 16_384;
+/// Bytes that wait before new inputs are refused (E2).
+const INBOX_BYTES_MAX: usize = 256 << 20;
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
-/// How long an unusable disk is left alone before it is tried again.
+/// How long an unusable or full disk is left alone before it is tried again.
 const REOPEN_AFTER: Duration = Duration::from_secs(1);
 
 /// What a worker opens, at the start and after every failure.
@@ -64,6 +80,8 @@ pub trait Sink: Send {
     fn catalog(&mut self, catalog: &Arc<Catalog>);
     fn keys(&mut self, control: &Control);
     fn tail(&mut self, items: Vec<TailItem>);
+    /// The storage is to be opened anew: whoever reads beside the worker lets go of it.
+    fn closed(&mut self);
     fn checkpointed(&mut self, lsn: Lsn, now: Timestamp);
     fn status(&mut self, status: Status);
     fn recovered(&mut self, recovered: &Recovered, took: Duration);
@@ -74,7 +92,7 @@ pub trait Sink: Send {
 pub enum Status {
     Starting,
     Running(Box<Running>),
-    /// Nothing can be stored; tried again every second.
+    /// Nothing can be stored; tried again every second. Or the worker has broken down, as it says then.
     Unavailable {
         why: String,
     },
@@ -89,12 +107,15 @@ pub struct Running {
     pub stopped: Vec<(PartitionId, Stopped)>,
     pub timers: usize,
     pub hot_profiles: usize,
+    /// The smallest age up to which every duplicate is found (E3).
+    pub dedup_window_held_ms: i64,
     pub waiting_sends: Vec<(Text, usize)>,
     pub counters: Counters,
 }
 
 enum Message {
-    Input(Input<Reply>),
+    /// With its approximate size.
+    Input(Input<Reply>, usize),
     Checkpoint,
     /// Told when nothing more will be handed off.
     Drain(Box<dyn FnOnce() + Send>),
@@ -106,6 +127,7 @@ enum Message {
 pub struct Handle {
     inbox: Sender<Message>,
     watched: Arc<AtomicBool>,
+    waiting_bytes: Arc<AtomicUsize>,
 }
 
 /// The inbox is full or the worker has ended; the input was not taken.
@@ -121,12 +143,21 @@ impl Handle {
     /// [`NotTaken`] with the input, whose reply was not called.
     pub fn submit(&self, input: Input<Reply>) -> Result<(), NotTaken> {
         let taken = |message| match message {
-            Message::Input(input) => input,
+            Message::Input(input, bytes) => {
+                self.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
+                input
+            }
             Message::Checkpoint | Message::Drain(_) | Message::Shutdown => {
                 unreachable!("INVARIANT: what comes back is what was handed in")
             }
         };
-        self.inbox.try_send(Message::Input(input)).map_err(|error| match error {
+        let bytes = input.approximate_bytes();
+        let waiting = self.waiting_bytes.fetch_add(bytes, Ordering::Relaxed);
+        // One that is alone is always taken, whatever its size: the door bounds that.
+        if waiting > 0 && waiting + bytes > INBOX_BYTES_MAX {
+            return Err(NotTaken::Overloaded(taken(Message::Input(input, bytes))));
+        }
+        self.inbox.try_send(Message::Input(input, bytes)).map_err(|error| match error {
             TrySendError::Full(message) => NotTaken::Overloaded(taken(message)),
             TrySendError::Disconnected(message) => NotTaken::Ended(taken(message)),
         })
@@ -134,7 +165,7 @@ impl Handle {
 
     /// What became of a hand-off. Waits for room: a settlement is never dropped while the worker lives.
     pub fn settle(&self, input: Input<Reply>) {
-        if self.inbox.send(Message::Input(input)).is_err() {
+        if self.inbox.send(Message::Input(input, 0)).is_err() {
             tracing::info!("a hand-off was answered after the end; it is `unknown` at the next start");
         }
     }
@@ -175,7 +206,40 @@ pub struct Worker<St: Storage, Sk: Sink> {
     options: Options,
     inbox: Receiver<Message>,
     watched: Arc<AtomicBool>,
+    waiting_bytes: Arc<AtomicUsize>,
     draining: bool,
+    shutting_down: bool,
+    answers: Answers,
+}
+
+/// What this process knows of its hand-offs, so that no failure of storage makes an answer unknown that is known or
+/// still to come (S5).
+#[derive(Debug, Default)]
+struct Answers {
+    /// Handed off and not settled durably; with the answer once it came.
+    under_way: BTreeMap<EffectId, Option<(ProfileId, Settlement)>>,
+    /// Claimed in a turn that failed, so that nobody handed them off.
+    withheld: BTreeSet<EffectId>,
+}
+
+impl Answers {
+    fn came(&mut self, profile: ProfileId, effect: EffectId, settlement: Settlement) {
+        self.under_way.insert(effect, Some((profile, settlement)));
+    }
+
+    /// Gives every answer that is not stored.
+    fn again(&self) -> Vec<Input<Reply>> {
+        let came = self.under_way.iter().filter_map(|(effect, answer)| Some((*effect, answer.as_ref()?)));
+        came.map(|(effect, (profile, settlement))| {
+            let (profile, settlement) = (*profile, settlement.clone());
+            Input::Settled { profile, effect, settlement }
+        })
+        .collect()
+    }
+
+    fn known(&self) -> Known {
+        Known { under_way: self.under_way.keys().copied().collect(), withheld: self.withheld.clone() }
+    }
 }
 
 type GroupOf<St> = Group<<St as Storage>::Log, <St as Storage>::State, Reply>;
@@ -186,20 +250,60 @@ enum Stop {
     Failed(String),
 }
 
+/// There is no room to store anything.
+struct Full {
+    why: String,
+    look_again_at: Instant,
+}
+
 impl<St: Storage, Sk: Sink> Worker<St, Sk> {
     pub fn new(storage: St, sink: Sk, options: Options) -> (Self, Handle) {
         let (sender, inbox) = bounded(INBOX_MAX);
+        let waiting_bytes: Arc<AtomicUsize> = Arc::default();
         let watched = Arc::new(AtomicBool::new(false));
-        let handle = Handle { inbox: sender, watched: Arc::clone(&watched) };
-        (Worker { storage, sink, options, inbox, watched, draining: false }, handle)
+        let handle = Handle { inbox: sender, watched: Arc::clone(&watched), waiting_bytes: Arc::clone(&waiting_bytes) };
+        let worker = Worker {
+            storage,
+            sink,
+            options,
+            inbox,
+            waiting_bytes,
+            watched,
+            draining: false,
+            shutting_down: false,
+            answers: Answers::default(),
+        };
+        (worker, handle)
     }
 
     /// Runs until it is shut down. `started` is called once, with how the first opening went; after an error there the
     /// worker ends, while later failures are mended by opening anew.
+    ///
+    /// # Panics
+    /// When an invariant is broken that is no partition's own. The status says so before the panic goes on: who runs
+    /// the worker ends the process.
     pub fn run(mut self, started: impl FnOnce(Result<(), String>)) {
+        let ran = catch_unwind(AssertUnwindSafe(|| self.run_until_told(started)));
+        match ran {
+            Ok(()) => self.sink.status(Status::Ended),
+            Err(panic) => {
+                let why = format!("the worker broke down: {}; the log has everything", panic_text(panic.as_ref()));
+                tracing::error!(why);
+                self.sink.status(Status::Unavailable { why });
+                resume_unwind(panic);
+            }
+        }
+    }
+
+    fn run_until_told(&mut self, started: impl FnOnce(Result<(), String>)) {
         self.sink.status(Status::Starting);
-        let mut group = match self.open() {
+        let opened = self.open().and_then(|mut group| match group.room() {
+            Ok(()) => Ok(group),
+            Err(error) => Err(chain(&error)),
+        });
+        let mut group = match opened {
             Ok(group) => {
+                self.tell_status(&group, None);
                 started(Ok(()));
                 group
             }
@@ -210,50 +314,60 @@ impl<St: Storage, Sk: Sink> Worker<St, Sk> {
         };
         loop {
             match self.use_group(&mut group) {
-                Stop::Shutdown => break,
+                Stop::Shutdown => return,
                 Stop::Failed(why) => {
                     drop(group);
                     tracing::error!(why, "storage failed; nothing is accepted until it can be opened again");
                     match self.reopen(why) {
                         Some(opened) => group = opened,
-                        None => break,
+                        None => return,
                     }
                 }
             }
         }
-        self.sink.status(Status::Ended);
     }
 
     fn open(&mut self) -> Result<GroupOf<St>, String> {
         let began = Instant::now();
         let Opened { log, state, secret, signer } = self.storage.open()?;
-        let opened = Group::open(log, state, secret, signer, self.options.clone());
+        let known = self.answers.known();
+        let opened = Group::reopen(log, state, secret, signer, self.options.clone(), &known);
         let (mut group, recovered) = opened.map_err(|error: Error| chain(&error))?;
+        // From now on their rows say it.
+        self.answers.withheld.clear();
         group.watch(self.watched.load(Ordering::Relaxed));
         group.hold_claims(self.draining);
         self.sink.recovered(&recovered, began.elapsed());
         self.sink.catalog(group.catalog());
         self.sink.keys(group.control());
         self.sink.checkpointed(group.checkpointed(), group.now());
-        self.sink.status(running(&group));
         Ok(group)
     }
 
     /// Tries again until it works, answering everyone that nothing can be stored. None: shut down meanwhile.
     fn reopen(&mut self, mut why: String) -> Option<GroupOf<St>> {
+        self.sink.closed();
         loop {
             self.sink.status(Status::Unavailable { why: why.clone() });
             let until = Instant::now() + REOPEN_AFTER;
-            while let Ok(message) = self.inbox.recv_deadline(until) {
+            while !self.shutting_down {
+                let Ok(message) = self.inbox.recv_deadline(until) else { break };
                 match message {
-                    Message::Input(input) => answer_unavailable(input, &why),
+                    Message::Input(input, bytes) => {
+                        self.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
+                        self.note_answer(&input);
+                        answer_unavailable(input, &why);
+                    }
                     Message::Checkpoint => {}
                     Message::Drain(drained) => {
                         self.draining = true;
                         drained();
                     }
-                    Message::Shutdown => return None,
+                    Message::Shutdown => self.shutting_down = true,
                 }
+            }
+            if self.shutting_down {
+                return None;
             }
             match self.open() {
                 Ok(group) => {
@@ -266,10 +380,11 @@ impl<St: Storage, Sk: Sink> Worker<St, Sk> {
     }
 
     fn use_group(&mut self, group: &mut GroupOf<St>) -> Stop {
-        let (cuts, to_write) = bounded::<Cut>(1);
-        let (written, results) = bounded::<Result<(), String>>(1);
         let state = Arc::clone(&group.state);
         std::thread::scope(|scope| {
+            // NOTE: made in here, so that a panic drops them and the thread that waits for cuts ends.
+            let (cuts, to_write) = bounded::<Cut>(1);
+            let (written, results) = bounded::<Result<(), String>>(1);
             let spawned = std::thread::Builder::new().name("checkpoint".into()).spawn_scoped(scope, move || {
                 St::enter_background();
                 for cut in to_write {
@@ -279,25 +394,39 @@ impl<St: Storage, Sk: Sink> Worker<St, Sk> {
                     }
                 }
             });
-            if let Err(error) = spawned {
-                return Stop::Failed(format!("no thread for checkpoints: {error}"));
-            }
+            let writer = match spawned {
+                Ok(writer) => writer,
+                Err(error) => return Stop::Failed(format!("no thread for checkpoints: {error}")),
+            };
             let stop = self.turns(group, &cuts, &results);
-            drop(cuts);
-            stop
+            drop((cuts, results));
+            match (writer.join(), stop) {
+                (Err(panic), Stop::Failed(_)) => {
+                    Stop::Failed(format!("the checkpoint thread ended: {}", panic_text(panic.as_ref())))
+                }
+                (_, stop) => stop,
+            }
         })
     }
 
     fn turns(&mut self, group: &mut GroupOf<St>, cuts: &Sender<Cut>, results: &Receiver<Result<(), String>>) -> Stop {
         let mut checkpoint_at = Instant::now() + CHECKPOINT_EVERY;
-        let mut shutting_down = false;
+        let mut full = match self.look_for_room(group) {
+            Ok(full) => full,
+            Err(why) => return Stop::Failed(why),
+        };
+        self.tell_status(group, full.as_ref());
+        // Answers that came while nothing could be stored; given again, and before all else, once it can.
+        let mut again = self.answers.again();
         loop {
             let mut inputs = Vec::new();
             let mut wanted = Wanted::default();
-            if !self.collect(group, checkpoint_at, results, &mut inputs, &mut wanted) {
+            if full.is_none() && !again.is_empty() {
+                inputs = std::mem::take(&mut again);
+            } else if !self.collect(group, checkpoint_at, full.as_ref(), results, &mut inputs, &mut wanted) {
                 return Stop::Shutdown;
             }
-            shutting_down |= wanted.shutdown;
+            inputs.iter().for_each(|input| self.note_answer(input));
             if let Some(result) = wanted.checkpointed {
                 if let Err(why) = result {
                     inputs.into_iter().for_each(|input| answer_unavailable(input, &why));
@@ -306,28 +435,126 @@ impl<St: Storage, Sk: Sink> Worker<St, Sk> {
                 group.finish_checkpoint();
                 self.sink.checkpointed(group.checkpointed(), group.now());
             }
-            group.hold_claims(self.draining);
-            let now = self.storage.now();
-            if !inputs.is_empty() || group.has_work(now) {
-                group.watch(self.watched.load(Ordering::Relaxed));
-                match group.turn(now, inputs) {
-                    Ok(released) => self.release(group, released),
-                    Err(failed) => return Stop::Failed(fail(failed)),
+            if full.as_ref().is_some_and(|full| Instant::now() >= full.look_again_at) {
+                full = match self.look_for_room(group) {
+                    Ok(full) => full,
+                    Err(why) => {
+                        inputs.into_iter().for_each(|input| answer_unavailable(input, &why));
+                        return Stop::Failed(why);
+                    }
+                };
+                if full.is_none() {
+                    tracing::info!("there is room again");
+                    again = self.answers.again();
                 }
+                self.tell_status(group, full.as_ref());
+            }
+            group.hold_claims(self.draining);
+            let taken = match &full {
+                Some(full) => self.only_read(group, inputs, &full.why),
+                None => self.turn(group, inputs, &mut full),
+            };
+            if let Err(why) = taken {
+                return Stop::Failed(why);
             }
             wanted.drained.into_iter().for_each(|drained| drained());
             if wanted.checkpoint || Instant::now() >= checkpoint_at {
                 checkpoint_at = Instant::now() + CHECKPOINT_EVERY;
-                self.sink.status(running(group));
+                self.tell_status(group, full.as_ref());
                 if let Some(cut) = group.begin_checkpoint()
                     && cuts.send(cut).is_err()
                 {
                     return Stop::Failed("the checkpoint thread ended".to_owned());
                 }
             }
-            if shutting_down && self.inbox.is_empty() {
+            if self.shutting_down && self.inbox.is_empty() {
                 return self.last_checkpoint(group, cuts, results);
             }
+        }
+    }
+
+    /// One turn, if there is something to do.
+    fn turn(
+        &mut self,
+        group: &mut GroupOf<St>,
+        inputs: Vec<Input<Reply>>,
+        full: &mut Option<Full>,
+    ) -> Result<(), String> {
+        let now = self.storage.now();
+        if inputs.is_empty() && !group.has_work(now) {
+            return Ok(());
+        }
+        let settled: Vec<EffectId> = inputs.iter().filter_map(settled_effect).collect();
+        group.watch(self.watched.load(Ordering::Relaxed));
+        match group.turn(now, inputs) {
+            Ok(released) => {
+                settled.iter().for_each(|effect| drop(self.answers.under_way.remove(effect)));
+                self.release(group, released);
+                Ok(())
+            }
+            Err(failed) => {
+                let Failed { error, tickets, group: left, withheld } = failed;
+                let why = chain(&error);
+                for reply in tickets {
+                    reply(Answer::Unavailable { why: why.clone() });
+                }
+                self.answers.withheld.extend(withheld);
+                match left {
+                    After::Unusable => Err(why),
+                    After::Unchanged => {
+                        tracing::error!(why, "nothing is accepted until there is room");
+                        *full = Some(Full { why, look_again_at: Instant::now() + REOPEN_AFTER });
+                        self.tell_status(group, full.as_ref());
+                        Ok(())
+                    }
+                }
+            }
+        }
+    }
+
+    /// While the disk is full: reads are answered, answers of providers are kept, all else is sent away.
+    fn only_read(&mut self, group: &mut GroupOf<St>, inputs: Vec<Input<Reply>>, why: &str) -> Result<(), String> {
+        let mut failed = None;
+        for input in inputs {
+            match input {
+                Input::Read { who, ticket } if failed.is_none() => match group.read(&who) {
+                    Ok(answer) => ticket(answer),
+                    Err(error) => {
+                        let why = chain(&error);
+                        ticket(Answer::Unavailable { why: why.clone() });
+                        failed = Some(why);
+                    }
+                },
+                Input::Read { .. }
+                | Input::Submit { .. }
+                | Input::Interaction { .. }
+                | Input::Control { .. }
+                | Input::Settled { .. } => answer_unavailable(input, why),
+            }
+        }
+        failed.map_or(Ok(()), Err)
+    }
+
+    fn look_for_room(&mut self, group: &mut GroupOf<St>) -> Result<Option<Full>, String> {
+        match group.room() {
+            Ok(()) => Ok(None),
+            Err(error @ Error::Log(ports::log::Error::Full { .. })) => {
+                Ok(Some(Full { why: chain(&error), look_again_at: Instant::now() + REOPEN_AFTER }))
+            }
+            Err(error) => Err(chain(&error)),
+        }
+    }
+
+    fn tell_status(&mut self, group: &GroupOf<St>, full: Option<&Full>) {
+        self.sink.status(match full {
+            Some(Full { why, .. }) => Status::Unavailable { why: why.clone() },
+            None => running(group),
+        });
+    }
+
+    fn note_answer(&mut self, input: &Input<Reply>) {
+        if let Input::Settled { profile, effect, settlement } = input {
+            self.answers.came(*profile, *effect, settlement.clone());
         }
     }
 
@@ -336,40 +563,45 @@ impl<St: Storage, Sk: Sink> Worker<St, Sk> {
         &mut self,
         group: &GroupOf<St>,
         checkpoint_at: Instant,
+        full: Option<&Full>,
         results: &Receiver<Result<(), String>>,
         inputs: &mut Vec<Input<Reply>>,
         wanted: &mut Wanted,
     ) -> bool {
         let now = self.storage.now();
         let mut timeout = checkpoint_at.saturating_duration_since(Instant::now());
-        if group.has_work(now) {
+        if let Some(full) = full {
+            timeout = timeout.min(full.look_again_at.saturating_duration_since(Instant::now()));
+        } else if group.has_work(now) {
             timeout = Duration::ZERO;
         } else if let Some(at) = group.next_timer_at() {
             timeout = timeout.min(Duration::from_millis(u64::try_from(at.ms_since(now)).unwrap_or(0)));
         }
-        let mut items = 0;
         let first = select! {
             recv(self.inbox) -> message => message.ok(),
             recv(results) -> result => {
-                wanted.checkpointed = result.ok();
+                wanted.checkpointed = Some(result.unwrap_or_else(|_| Err("the checkpoint thread ended".to_owned())));
                 return true;
             }
             default(timeout) => return true,
         };
         let Some(first) = first else { return false };
-        self.take(first, inputs, wanted, &mut items);
-        while items < INPUTS_PER_TURN_MAX {
+        let mut size = TurnSize::default();
+        self.take(first, inputs, wanted, &mut size);
+        while size.items < INPUTS_PER_TURN_MAX && size.bytes < FRAME_BYTES_MAX {
             let Ok(message) = self.inbox.try_recv() else { break };
-            self.take(message, inputs, wanted, &mut items);
+            self.take(message, inputs, wanted, &mut size);
         }
         wanted.checkpointed = results.try_recv().ok();
         true
     }
 
-    fn take(&mut self, message: Message, inputs: &mut Vec<Input<Reply>>, wanted: &mut Wanted, items: &mut usize) {
+    fn take(&mut self, message: Message, inputs: &mut Vec<Input<Reply>>, wanted: &mut Wanted, size: &mut TurnSize) {
         match message {
-            Message::Input(input) => {
-                *items += match &input {
+            Message::Input(input, bytes) => {
+                self.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
+                size.bytes += bytes;
+                size.items += match &input {
                     Input::Submit { items, .. } => items.len(),
                     Input::Interaction { .. } | Input::Settled { .. } | Input::Control { .. } | Input::Read { .. } => 1,
                 };
@@ -380,7 +612,7 @@ impl<St: Storage, Sk: Sink> Worker<St, Sk> {
                 self.draining = true;
                 wanted.drained.push(drained);
             }
-            Message::Shutdown => wanted.shutdown = true,
+            Message::Shutdown => self.shutting_down = true,
         }
     }
 
@@ -397,6 +629,7 @@ impl<St: Storage, Sk: Sink> Worker<St, Sk> {
             reply(answer);
         }
         for hand_off in hand_offs {
+            self.answers.under_way.insert(hand_off.effect, None);
             self.sink.hand_off(hand_off);
         }
         if !tail.is_empty() {
@@ -438,9 +671,15 @@ impl<St: Storage, Sk: Sink> Worker<St, Sk> {
 #[derive(Default)]
 struct Wanted {
     checkpoint: bool,
-    shutdown: bool,
     checkpointed: Option<Result<(), String>>,
     drained: Vec<Box<dyn FnOnce() + Send>>,
+}
+
+/// How much a turn takes in.
+#[derive(Default)]
+struct TurnSize {
+    items: usize,
+    bytes: usize,
 }
 
 fn running<L: Log, S: State + ?Sized, T>(group: &Group<L, S, T>) -> Status {
@@ -451,19 +690,17 @@ fn running<L: Log, S: State + ?Sized, T>(group: &Group<L, S, T>) -> Status {
         stopped: group.stopped().map(|(id, stopped)| (id, stopped.clone())).collect(),
         timers: group.timers(),
         hot_profiles: group.hot_profiles(),
+        dedup_window_held_ms: group.dedup_window_held_ms(),
         waiting_sends: group.waiting_sends().map(|(channel, count)| (channel.clone(), count)).collect(),
         counters: group.counters().clone(),
     }))
 }
 
-/// Answers everyone whose input was in the failed turn.
-fn fail(failed: Failed<Reply>) -> String {
-    let Failed { error, tickets } = failed;
-    let why = chain(&error);
-    for reply in tickets {
-        reply(Answer::Unavailable { why: why.clone() });
+fn settled_effect(input: &Input<Reply>) -> Option<EffectId> {
+    match input {
+        Input::Settled { effect, .. } => Some(*effect),
+        Input::Submit { .. } | Input::Interaction { .. } | Input::Control { .. } | Input::Read { .. } => None,
     }
-    why
 }
 
 fn answer_unavailable(input: Input<Reply>, why: &str) {
@@ -472,7 +709,7 @@ fn answer_unavailable(input: Input<Reply>, why: &str) {
         | Input::Interaction { ticket, .. }
         | Input::Control { ticket, .. }
         | Input::Read { ticket, .. } => ticket(Answer::Unavailable { why: why.to_owned() }),
-        // The row stays claimed in the outbox; opening anew finds it and says `unknown`.
+        // Kept among the answers, and given again.
         Input::Settled { .. } => {}
     }
 }

@@ -58,6 +58,9 @@ impl Log for BuggyLog {
     fn last_traced(&self) -> model::Lsn {
         self.inner.last_traced()
     }
+    fn room(&mut self) -> Result<(), Error> {
+        self.inner.room()
+    }
     fn append(&mut self, frame: &Frame) -> Result<(), Error> {
         self.inner.append(frame)
     }

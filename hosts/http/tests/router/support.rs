@@ -108,10 +108,11 @@ impl Sink for InMemorySink {
         self.shared().checkpointed.send_replace((lsn, now));
     }
 
+    fn closed(&mut self) {
+        self.shared().storage.store(None);
+    }
+
     fn status(&mut self, status: Status) {
-        if let Status::Unavailable { .. } = status {
-            self.shared().storage.store(None);
-        }
         self.shared().status.store(Arc::new(status));
     }
 

@@ -295,6 +295,7 @@ impl Sink for Samples {
     fn catalog(&mut self, _: &Arc<catalog::Catalog>) {}
     fn keys(&mut self, _: &Control) {}
     fn tail(&mut self, _: Vec<TailItem>) {}
+    fn closed(&mut self) {}
     fn checkpointed(&mut self, _: Lsn, _: Timestamp) {}
     fn recovered(&mut self, _: &Recovered, _: Duration) {}
 

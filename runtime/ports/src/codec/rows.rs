@@ -2,9 +2,9 @@
 //!
 //! ```text
 //! keyspace      key                                                          value
-//! meta          "installation"                                               format · partitions · rules version
+//! meta          "installation"                                               format · InstallationRow
 //!               "partition" u16                                              format · PartitionRow
-//! subjects      partition u16 · profile 16                                   the profile (codec::profile)
+//! subjects      partition u16 · kind u8 · subject 16                         kind 1: the profile (codec::profile)
 //! identities    keyed hash 16                                                profile 16 · slot
 //! participants  journey 00 · place u8 · step 00 · participant 16             format · ParticipantRow
 //! sends         'p' · profile 16 · planned_at u64 · effect 16                format · SendRow
@@ -15,6 +15,9 @@
 //! ```
 //! Numbers in keys are big-endian, so that their order is the keys'. Journeys, steps and triggers known to the catalog
 //! hold no byte 00; the name of an unknown trigger, which a sender chose, is cut at one.
+//!
+//! A subject is what a partition holds state of. Kind 2 is kept free for addresses (`channel:address`, S1): their caps
+//! and suppression come with those rules, beside the profiles of the partition and not between them.
 
 use super::command::{read_change, read_key, write_change, write_key};
 use super::primitive::{Error, Read, Reader, Write};
@@ -48,7 +51,10 @@ fn read_versioned<T>(bytes: &[u8], read: impl FnOnce(&mut Reader<'_>) -> Read<T>
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InstallationRow {
     pub partitions: u16,
+    /// The rules under which the log behind `checkpointed` was applied.
     pub rules_version: u32,
+    /// The last checkpoint holds what the control partition did up to here, and all running ones with it.
+    pub checkpointed: Lsn,
 }
 
 pub fn installation_key() -> Vec<u8> {
@@ -56,10 +62,11 @@ pub fn installation_key() -> Vec<u8> {
 }
 
 pub fn installation_row(row: &InstallationRow) -> Row {
-    let InstallationRow { partitions, rules_version } = row;
+    let InstallationRow { partitions, rules_version, checkpointed } = row;
     let value = versioned(|out| {
         out.number(u64::from(*partitions));
         out.number(u64::from(*rules_version));
+        out.number(checkpointed.0);
     });
     Row { keyspace: Keyspace::Meta, key: installation_key(), value: Some(value) }
 }
@@ -67,7 +74,9 @@ pub fn installation_row(row: &InstallationRow) -> Row {
 /// # Errors
 /// What is wrong with the bytes.
 pub fn decode_installation(bytes: &[u8]) -> Result<InstallationRow, Error> {
-    read_versioned(bytes, |reader| Ok(InstallationRow { partitions: reader.u16()?, rules_version: reader.u32()? }))
+    read_versioned(bytes, |reader| {
+        Ok(InstallationRow { partitions: reader.u16()?, rules_version: reader.u32()?, checkpointed: reader.lsn()? })
+    })
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,10 +85,12 @@ pub struct PartitionRow {
     pub applied_lsn: Lsn,
     pub now: Timestamp,
     pub catalog_version: CatalogVersion,
-    /// The record that broke an invariant, and how.
+    /// The record that broke an invariant, and how. Lsn 0: it was no record, but a row that cannot be read.
     pub poisoned: Option<(Lsn, Text)>,
-    /// Records that an operator said to pass over.
+    /// Records behind `applied_lsn` that an operator said to pass over.
     pub skipped: Vec<Lsn>,
+    /// Ids remembered for deduplication, by the hour since the epoch in which they came (E3).
+    pub dedup_hours: Vec<(u32, u64)>,
 }
 
 pub fn partition_key(id: PartitionId) -> Vec<u8> {
@@ -87,7 +98,7 @@ pub fn partition_key(id: PartitionId) -> Vec<u8> {
 }
 
 pub fn partition_row(id: PartitionId, row: &PartitionRow) -> Row {
-    let PartitionRow { applied_lsn, now, catalog_version, poisoned, skipped } = row;
+    let PartitionRow { applied_lsn, now, catalog_version, poisoned, skipped, dedup_hours } = row;
     let value = versioned(|out| {
         out.number(applied_lsn.0);
         out.timestamp(*now);
@@ -97,6 +108,10 @@ pub fn partition_row(id: PartitionId, row: &PartitionRow) -> Row {
             out.text(why);
         });
         out.list(skipped, |out, lsn| out.number(lsn.0));
+        out.list(dedup_hours, |out, (hour, keys)| {
+            out.number(u64::from(*hour));
+            out.number(*keys);
+        });
     });
     Row { keyspace: Keyspace::Meta, key: partition_key(id), value: Some(value) }
 }
@@ -111,20 +126,25 @@ pub fn decode_partition(bytes: &[u8]) -> Result<PartitionRow, Error> {
             catalog_version: CatalogVersion(reader.number()?),
             poisoned: reader.option(|reader| Ok((reader.lsn()?, reader.text()?)))?,
             skipped: reader.list(Reader::lsn)?,
+            dedup_hours: reader.list(|reader| Ok((reader.u32()?, reader.number()?)))?,
         })
     })
 }
 
 // ---- subjects and identities ----
 
-pub fn partition_prefix(partition: PartitionId) -> [u8; 2] {
-    partition.0.to_be_bytes()
+const KIND_PROFILE: u8 = 1;
+
+/// Of all profiles of a partition.
+pub fn profiles_prefix(partition: PartitionId) -> [u8; 3] {
+    let [high, low] = partition.0.to_be_bytes();
+    [high, low, KIND_PROFILE]
 }
 
-pub fn subject_key(partition: PartitionId, profile: ProfileId) -> [u8; 18] {
-    let mut key = [0; 18];
-    key[..2].copy_from_slice(&partition_prefix(partition));
-    key[2..].copy_from_slice(&profile.0);
+pub fn profile_key(partition: PartitionId, profile: ProfileId) -> [u8; 19] {
+    let mut key = [0; 19];
+    key[..3].copy_from_slice(&profiles_prefix(partition));
+    key[3..].copy_from_slice(&profile.0);
     key
 }
 

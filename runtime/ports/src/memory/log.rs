@@ -41,9 +41,13 @@ impl Disk {
         match fault {
             Fault::None => Ok(()),
             Fault::FailBefore | Fault::FailAfter => Err(failure()),
-            Fault::Full => Err(Error::Full { place: "memory".into(), free_bytes: 0, needed_bytes: 1 }),
+            Fault::Full => Err(full()),
         }
     }
+}
+
+fn full() -> Error {
+    Error::Full { place: "memory".into(), free_bytes: 0, needed_bytes: 1 }
 }
 
 fn failure() -> Error {
@@ -79,6 +83,14 @@ impl Log for MemoryLog {
 
     fn last_traced(&self) -> Lsn {
         self.disk.content().last_traced()
+    }
+
+    fn room(&mut self) -> Result<(), Error> {
+        self.check_running()?;
+        match self.disk.fault(Place::Room) {
+            Fault::None => Ok(()),
+            Fault::FailBefore | Fault::FailAfter | Fault::Full => Err(full()),
+        }
     }
 
     /// # Panics

@@ -163,7 +163,7 @@ fn check_row(fixture: &mut Fixture, name: &str, row: Row, form: Form, read: impl
 fn rows_of_format_1_are_read() {
     let mut fixture = Fixture::open("rows.hex");
     let exact = Form::Exact;
-    let installation = rows::InstallationRow { partitions: 16, rules_version: 3 };
+    let installation = rows::InstallationRow { partitions: 16, rules_version: 3, checkpointed: Lsn(4_711) };
     check_row(&mut fixture, "installation", rows::installation_row(&installation), exact, |bytes| {
         assert_eq!(rows::decode_installation(bytes).unwrap(), installation);
     });
@@ -173,13 +173,14 @@ fn rows_of_format_1_are_read() {
         catalog_version: CatalogVersion(7),
         poisoned: Some((Lsn(901), "a broken invariant".into())),
         skipped: vec![Lsn(5), Lsn(600)],
+        dedup_hours: vec![(492_000, 0), (492_001, 1_300)],
     };
     check_row(&mut fixture, "partition 9", rows::partition_row(PartitionId(9), &partition), exact, |bytes| {
         assert_eq!(rows::decode_partition(bytes).unwrap(), partition);
     });
     fixture.check(
-        "subjects: key in partition 9",
-        rows::subject_key(PartitionId(9), rich::PROFILE).to_vec(),
+        "subjects: key of a profile in partition 9",
+        rows::profile_key(PartitionId(9), rich::PROFILE).to_vec(),
         exact,
         |_| {},
     );

@@ -90,11 +90,12 @@ proptest! {
         catalog_version in any_of::number(),
         poisoned in option::of((any_of::lsn(), any_of::text())),
         skipped in vec(any_of::lsn(), 0..3),
+        dedup_hours in vec((any::<u32>(), any_of::number()), 0..3),
     ) {
-        let installation = InstallationRow { partitions, rules_version };
+        let installation = InstallationRow { partitions, rules_version, checkpointed: applied_lsn };
         prop_assert_eq!(decode_installation(&value_of(installation_row(&installation))), Ok(installation));
         let catalog_version = CatalogVersion(catalog_version);
-        let row = PartitionRow { applied_lsn, now, catalog_version, poisoned, skipped };
+        let row = PartitionRow { applied_lsn, now, catalog_version, poisoned, skipped, dedup_hours };
         prop_assert_eq!(decode_partition(&value_of(partition_row(PartitionId(3), &row))), Ok(row));
     }
 
@@ -237,9 +238,10 @@ fn a_list_of_participants_holds_its_journey_place_and_step_and_no_other() {
 
 #[test]
 fn subjects_lie_by_partition_and_books_and_history_in_order() {
-    let subject = |partition, byte| subject_key(PartitionId(partition), ProfileId([byte; 16]));
-    assert!(subject(1, 9) < subject(2, 0) && subject(255, 9) < subject(256, 0));
-    assert!(subject(256, 7).starts_with(&partition_prefix(PartitionId(256))));
+    let profile = |partition, byte| profile_key(PartitionId(partition), ProfileId([byte; 16]));
+    assert!(profile(1, 9) < profile(2, 0) && profile(255, 9) < profile(256, 0));
+    assert!(profile(256, 7).starts_with(&profiles_prefix(PartitionId(256))));
+    assert_eq!(profile(256, 7)[2], 1, "the kind of the subject, so that addresses can lie beside profiles");
     assert!(book_key("a", 255, PartitionId(9)) < book_key("a", 256, PartitionId(0)));
     assert!(!book_key("ab", 1, PartitionId(0)).starts_with(&book_prefix("a")));
     let history = |version| {
