@@ -10,3 +10,4 @@ mod recovery;
 mod sends;
 mod stage;
 mod timers;
+mod worker;
