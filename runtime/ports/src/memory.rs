@@ -167,6 +167,26 @@ impl Disk {
         self.content().durable().cloned().collect()
     }
 
+    pub fn durable_count(&self) -> usize {
+        self.content().durable().count()
+    }
+
+    /// Durable records but the first `count`.
+    pub fn durable_entries_from(&self, count: usize) -> Vec<Entry> {
+        self.content().durable().skip(count).cloned().collect()
+    }
+
+    /// A disk that lied: the last frame that was synced is gone.
+    pub fn lose_synced_frame(&self) {
+        let mut content = self.content();
+        if content.frames.len() > 1 {
+            content.frames.pop();
+        }
+        content.frames_durable = content.frames_durable.min(content.frames.len());
+        let last = content.last_lsn().next();
+        content.traces.split_off(&last);
+    }
+
     /// Every row of the trace file, in log order.
     pub fn trace_rows(&self) -> Vec<TraceRow> {
         self.content().traces.values().cloned().collect()
@@ -187,6 +207,16 @@ impl Disk {
     /// All rows of the store, for checkers.
     pub fn rows(&self) -> BTreeMap<(Keyspace, Vec<u8>), Vec<u8>> {
         self.content().rows.clone()
+    }
+
+    /// The store is moved away, and retention has kept the whole log.
+    pub fn forget_state(&self) {
+        let mut content = self.content();
+        content.rows.clear();
+        let removed: Vec<Vec<Entry>> = content.removed.drain(..).map(|entry| vec![entry]).collect();
+        content.frames_durable += removed.len();
+        content.frames.splice(0..0, removed);
+        content.released = Lsn(0);
     }
 
     /// A disk with the whole log and an empty store: recovery from it replays everything.

@@ -1,16 +1,13 @@
-//! What must hold, whatever happened.
+//! What must hold at the end, whatever happened, besides what the [`reference`](crate::reference) knows.
 
-use engine::command::{Command, ProfileCommand};
+use engine::state::OutboxState;
 use engine::trace::Entry;
-use model::send::Rendered;
-use model::{EffectId, Text};
-use ports::codec;
-use ports::log::Body;
+use engine::{Profile, control::Control};
+use model::{EffectId, Lsn, Timestamp};
 use ports::memory::Disk;
-use ports::{Keyspace, rows};
-use std::collections::{BTreeMap, BTreeSet};
+use ports::{Keyspace, codec};
+use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::Arc;
 
 /// What did not hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,73 +19,53 @@ impl fmt::Display for Violation {
     }
 }
 
+/// The trace of one record.
+pub(crate) type Traced = (Lsn, Timestamp, Vec<Entry>);
+
 pub(crate) fn violated<T>(what: impl Into<String>) -> Result<T, Violation> {
     Err(Violation(what.into()))
 }
 
-/// The commands that are durable now.
-pub(crate) fn durable(disk: &Disk) -> Vec<Command> {
-    let entries = disk.durable_entries().into_iter().filter_map(|entry| match entry.body {
-        Body::Command(body) => Some(body),
-        Body::Erased => None,
-    });
-    entries.map(|body| codec::decode_command(&body).expect("INVARIANT: what was encoded decodes")).collect()
+/// Every profile of the store.
+pub(crate) fn profiles(disk: &Disk) -> Vec<Profile> {
+    let rows = disk.rows();
+    let subjects = rows.iter().filter(|((keyspace, _), _)| *keyspace == Keyspace::Subjects);
+    subjects.map(|(_, row)| codec::decode_profile(row).expect("INVARIANT: what was encoded decodes")).collect()
 }
 
-/// Ids of the events that are durable.
-pub(crate) fn event_ids(commands: &[Command]) -> BTreeSet<Text> {
-    let events = commands.iter().filter_map(|command| match command {
-        Command::Profile { command: ProfileCommand::Event(occurred), .. } => occurred.event.id.clone(),
-        Command::Profile { .. } | Command::Partition(_) | Command::Control(_) => None,
-    });
-    events.collect()
-}
-
-/// No effect leaves before the claim that grants it is durable.
-pub(crate) fn claim_is_durable(disk: &Disk, effect: EffectId) -> Result<(), Violation> {
-    let claimed = durable(disk).iter().any(|command| {
-        matches!(command, Command::Profile { command: ProfileCommand::Claim { effect: claimed, .. }, .. } if *claimed == effect)
-    });
-    if claimed { Ok(()) } else { violated(format!("{effect} left before its claim was durable")) }
-}
-
-/// The same effect id never carries two different bodies.
-pub(crate) fn same_body(
-    bodies: &mut BTreeMap<EffectId, Arc<Rendered>>,
-    effect: EffectId,
-    rendered: &Arc<Rendered>,
-) -> Result<(), Violation> {
-    let held = bodies.entry(effect).or_insert_with(|| Arc::clone(rendered));
-    if held == rendered { Ok(()) } else { violated(format!("{effect} carries two different bodies")) }
-}
-
-/// Every event was applied once: of the records with one id all but one are duplicates.
-pub(crate) fn applied_once(disk: &Disk) -> Result<(), Violation> {
-    let commands = disk.durable_entries();
-    let mut ids: BTreeMap<u64, Text> = BTreeMap::new();
-    for entry in &commands {
-        let Body::Command(body) = &entry.body else { continue };
-        let command = codec::decode_command(body).expect("INVARIANT: what was encoded decodes");
-        if let Command::Profile { command: ProfileCommand::Event(occurred), .. } = command {
-            ids.extend(occurred.event.id.map(|id| (entry.lsn.0, id)));
+/// After faults stop every due timer fires. The profiles say so, not the wheel, which may have lost it.
+pub(crate) fn every_due_timer_fired(profiles: &[Profile], now: Timestamp) -> Result<(), Violation> {
+    for profile in profiles {
+        if let Some(timer) = profile.timers().find(|timer| timer.fire_at <= now) {
+            return violated(format!("a timer of {} due at {} did not fire by {now}", profile.id, timer.fire_at));
         }
     }
-    let mut firsts: BTreeMap<Text, u32> = BTreeMap::new();
-    for (lsn, _, entries) in disk.traces() {
-        let Some(id) = ids.get(&lsn.0) else { continue };
-        let duplicate = entries.iter().any(|entry| matches!(entry, Entry::Duplicate { .. }));
-        *firsts.entry(id.clone()).or_default() += u32::from(!duplicate);
+    Ok(())
+}
+
+/// Nothing is stuck: every send was handed off and settled, or is held as unknown; every raise was appended.
+pub(crate) fn nothing_is_stuck(profiles: &[Profile]) -> Result<(), Violation> {
+    for profile in profiles {
+        let stuck = profile.outbox.iter().find(|row| row.state != OutboxState::Unknown);
+        if let Some(row) = stuck {
+            return violated(format!("{} of {} is stuck: {:?}", row.effect, profile.id, row.state));
+        }
     }
-    match firsts.iter().find(|(_, count)| **count != 1) {
-        Some((id, count)) => violated(format!("event {id} was applied {count} times")),
+    Ok(())
+}
+
+/// An update that was acknowledged is in its profile.
+pub(crate) fn updates_are_there(profiles: &[Profile], marks: &[model::Text]) -> Result<(), Violation> {
+    match marks.iter().find(|mark| profiles.iter().all(|profile| profile.attributes.get(mark.as_str()).is_none())) {
+        Some(mark) => violated(format!("the update {mark} was acknowledged and no profile has it: lost")),
         None => Ok(()),
     }
 }
 
-/// A participant leaves a wait by time at most once at a time, and ends once.
-pub(crate) fn ends_once(disk: &Disk) -> Result<(), Violation> {
+/// A participant ends once.
+pub(crate) fn ends_once(traces: &[Traced]) -> Result<(), Violation> {
     let mut ended = BTreeSet::new();
-    for (_, _, entries) in disk.traces() {
+    for (_, _, entries) in traces {
         for entry in entries {
             if let Entry::Ended { participant, .. } = entry
                 && !ended.insert(participant)
@@ -100,19 +77,31 @@ pub(crate) fn ends_once(disk: &Disk) -> Result<(), Violation> {
     Ok(())
 }
 
-/// The books count every event record once (E4).
-pub(crate) fn books_balance(disk: &Disk) -> Result<(), Violation> {
-    let counts = |command: &Command| {
-        matches!(command, Command::Profile { command: ProfileCommand::Event(_) | ProfileCommand::Interaction(_), .. })
-    };
-    let records = durable(disk).iter().filter(|command| counts(command)).count() as u64;
-    let mut counted = 0;
-    for ((keyspace, _), value) in disk.rows() {
-        if keyspace == Keyspace::Books {
-            counted += rows::decode_book(&value).expect("INVARIANT: what was encoded decodes").received();
+/// Every hand-off was granted, as that attempt, and every attempt was granted once.
+pub(crate) fn hand_offs_were_granted(
+    traces: &[Traced],
+    handed_off: &BTreeSet<(EffectId, u32)>,
+) -> Result<(), Violation> {
+    let mut granted = BTreeSet::new();
+    for (_, _, entries) in traces {
+        for entry in entries {
+            if let Entry::Granted { effect, attempt } = entry
+                && !granted.insert((*effect, *attempt))
+            {
+                return violated(format!("attempt {attempt} of {effect} was granted twice"));
+            }
         }
     }
-    if counted == records { Ok(()) } else { violated(format!("the books count {counted} of {records} records")) }
+    match handed_off.difference(&granted).next() {
+        Some((effect, attempt)) => violated(format!("attempt {attempt} of {effect} was handed off and never granted")),
+        None => Ok(()),
+    }
+}
+
+/// The catalog has one version for each publish of the log.
+pub(crate) fn publishes_are_there(control: &Control, publishes: usize) -> Result<(), Violation> {
+    let held = control.history.len();
+    if held == publishes { Ok(()) } else { violated(format!("{publishes} publishes made {held} catalog versions")) }
 }
 
 /// Two stores hold the same, but for the bookkeeping of their checkpoints.
@@ -123,10 +112,26 @@ pub(crate) fn same_state(live: &Disk, replayed: &Disk) -> Result<(), Violation> 
         rows
     };
     let (live, replayed) = (rows(live), rows(replayed));
-    if live == replayed {
+    let keys: BTreeSet<_> = live.keys().chain(replayed.keys()).collect();
+    match keys.into_iter().find(|key| live.get(*key) != replayed.get(*key)) {
+        Some((keyspace, key)) => {
+            let key = String::from_utf8_lossy(key);
+            violated(format!("the live state and a replay from nothing differ in {keyspace:?} at {key:?}"))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Invariant 7: the traces of the run, many of them remade by recoveries, are those of a replay from nothing.
+pub(crate) fn same_traces(live: &Disk, replayed: &Disk) -> Result<(), Violation> {
+    let (live, replayed) = (live.trace_rows(), replayed.trace_rows());
+    let differs = live.iter().zip(&replayed).find(|(live, replayed)| live != replayed);
+    if let Some((live, replayed)) = differs {
+        let (live, replayed) = (live.lsn, replayed.lsn);
+        return violated(format!("the traces of the run and of a replay differ: {live} there, {replayed} here"));
+    }
+    if live.len() == replayed.len() {
         return Ok(());
     }
-    let keys: BTreeSet<_> = live.keys().chain(replayed.keys()).collect();
-    let different = keys.into_iter().find(|key| live.get(*key) != replayed.get(*key));
-    violated(format!("the live state and a replay from nothing differ at {different:02x?}"))
+    violated(format!("the traces of the run and of a replay differ: {} and {} rows", live.len(), replayed.len()))
 }

@@ -252,6 +252,20 @@ fn what_was_released_is_gone_and_asking_for_it_is_refused() {
     assert_eq!(replayed(&mut log, 0), [6], "the last one says where the next goes on");
     assert_eq!(disk.durable_entries().len(), 6, "checkers still see all");
     assert_eq!(replayed(&mut disk.without_state().open_log(), 1), [1, 2, 3, 4, 5, 6]);
+    disk.forget_state();
+    assert_eq!(replayed(&mut log, 1), [1, 2, 3, 4, 5, 6], "as if retention had kept them");
+}
+
+#[test]
+fn a_disk_that_lies_has_lost_its_last_synced_frame() {
+    let disk = Disk::new();
+    let mut log = disk.open_log();
+    commit(&mut log, &frame([1], KeySlot(0)));
+    commit(&mut log, &frame([2, 3], KeySlot(0)));
+    log.append_traces(&[trace(1), trace(3)]).unwrap();
+    disk.lose_synced_frame();
+    assert_eq!((disk.durable_count(), disk.durable_entries_from(1).len()), (1, 0));
+    assert_eq!((disk.open_log().last_lsn(), disk.open_log().last_traced()), (Lsn(1), Lsn(1)));
 }
 
 #[test]
