@@ -7,6 +7,8 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 pub const CONTENT_TYPE: &str = "application/problem+json";
+/// Has a heading for every code; a test of the binary compares.
+const ERRORS_PAGE: &str = concat!(env!("CARGO_PKG_REPOSITORY"), "/blob/main/docs/errors.md");
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Problem {
@@ -84,7 +86,7 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let Problem { status, code, detail, retry_after_s, extra } = self;
         let body = Body {
-            r#type: format!("https://sojourn.dev/problems/{code}"),
+            r#type: format!("{ERRORS_PAGE}#{code}"),
             title: status.canonical_reason().unwrap_or("error"),
             status: status.as_u16(),
             code,

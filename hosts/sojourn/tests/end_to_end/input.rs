@@ -47,6 +47,9 @@ fn bad_input_gets_a_clear_answer_and_breaks_nothing() {
         let (status, problem) = server.get(path);
         assert!((400..500).contains(&status), "{path}: {status}");
         assert!(problem["detail"].as_str().is_some_and(|detail| detail.len() > 10), "{path}: {problem}");
+        // What the type points to is there: each code has its heading on the page, see `docs`.
+        let heading = format!("/docs/errors.md#{}", problem["code"].as_str().unwrap());
+        assert!(problem["type"].as_str().unwrap().ends_with(&heading), "{problem}");
     }
     let (status, problem) = server.send(
         "POST",
