@@ -98,7 +98,8 @@ impl Whence {
         let text = |name| parts.headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()));
         let named = parts.uri.host().map(str::to_owned).or_else(|| text(header::HOST).and_then(|host| host_of(&host)));
         if !named.as_deref().is_some_and(is_this_machine) {
-            return elsewhere(format!("this request was for the host {}", named.unwrap_or_default()));
+            let host = named.as_deref().unwrap_or("of no name");
+            return elsewhere(format!("this request was for the host {host}"));
         }
         match text(header::ORIGIN) {
             Some(origin) if !host_of(&origin).as_deref().is_some_and(is_this_machine) => {

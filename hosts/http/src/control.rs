@@ -134,7 +134,7 @@ async fn change(shared: &Shared, request: ControlRequest) -> Result<Response, Pr
         }
         Answer::Refused { findings } => Err(refused(&findings)),
         Answer::Conflict { version } => Err(moved(version)),
-        other => Err(Problem::internal(format!("an unexpected answer: {other:?}"))),
+        other => Err(Problem::unexpected(&other)),
     }
 }
 
@@ -243,7 +243,7 @@ pub async fn create_key(
             let body = views::MadeKey { id, name, scope, key: secret };
             Ok((StatusCode::CREATED, [(header::CACHE_CONTROL, "no-store")], Json(body)).into_response())
         }
-        other => Err(Problem::internal(format!("an unexpected answer: {other:?}"))),
+        other => Err(Problem::unexpected(&other)),
     }
 }
 
@@ -281,6 +281,6 @@ pub async fn revoke_key(
     match shared.ask(|ticket| Input::Control { request, ticket }).await? {
         Answer::Stored { .. } => Ok(StatusCode::NO_CONTENT),
         Answer::UnknownKey => Err(Problem::not_found(format!("there is no key {id}"))),
-        other => Err(Problem::internal(format!("an unexpected answer: {other:?}"))),
+        other => Err(Problem::unexpected(&other)),
     }
 }

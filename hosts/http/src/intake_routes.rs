@@ -184,7 +184,7 @@ async fn store_items(shared: &Shared, caller: &Caller, received: Received) -> Re
             }
             Ok((position, results))
         }
-        other => Err(Problem::internal(format!("an unexpected answer: {other:?}"))),
+        other => Err(Problem::unexpected(&other)),
     }
 }
 

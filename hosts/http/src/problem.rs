@@ -2,6 +2,7 @@
 
 use axum::http::{HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
+use processor::Answer;
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -73,6 +74,20 @@ impl Problem {
         tracing::error!(incident, %error, "a request failed inside");
         let detail = format!("something failed in the server; its log has it as incident {incident}");
         Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail)
+    }
+
+    /// The processor answered something else than was asked: a bug. What it answered may hold what people wrote, so
+    /// only its kind is told.
+    pub fn unexpected(answer: &Answer) -> Self {
+        Problem::internal(match answer {
+            Answer::Stored { .. } => "an unexpected answer: stored",
+            Answer::Unavailable { .. } => "an unexpected answer: unavailable",
+            Answer::Applied { .. } => "an unexpected answer: applied",
+            Answer::Refused { .. } => "an unexpected answer: refused",
+            Answer::Conflict { .. } => "an unexpected answer: conflict",
+            Answer::UnknownKey => "an unexpected answer: unknown key",
+            Answer::Profile(_) => "an unexpected answer: a profile",
+        })
     }
 
     #[must_use]

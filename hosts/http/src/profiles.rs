@@ -37,7 +37,7 @@ pub(crate) async fn find(shared: &Shared, text: &str) -> Result<ProfileRead, Pro
     match shared.ask(|ticket| Input::Read { who, ticket }).await? {
         Answer::Profile(Some(read)) => Ok(*read),
         Answer::Profile(None) => Err(Problem::not_found(format!("no profile is known as {text}"))),
-        other => Err(Problem::internal(format!("an unexpected answer: {other:?}"))),
+        other => Err(Problem::unexpected(&other)),
     }
 }
 

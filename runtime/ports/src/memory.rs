@@ -89,7 +89,7 @@ struct Content {
     frames: Vec<Vec<Entry>>,
     /// So many of the frames are durable.
     frames_durable: usize,
-    /// Entries of released frames; kept for checkers only.
+    /// Entries of released frames; kept for checkers and for the history.
     removed: Vec<Entry>,
     keys: Vec<ProfileId>,
     keys_durable: usize,

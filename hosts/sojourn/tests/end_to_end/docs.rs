@@ -1,9 +1,11 @@
 //! The documentation is true: its examples run, its lists are complete.
 
-use crate::server::{Start, client, output, program, repository, sign_up};
+use crate::mail::MailSink;
+use crate::server::{Start, client, output, program, repository, sign_up, wait_until};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::Duration;
 
 fn page(name: &str) -> String {
     std::fs::read_to_string(repository().join("docs").join(name)).unwrap()
@@ -169,12 +171,20 @@ fn what_is_to_be_pasted_works() {
 #[test]
 fn every_metric_on_a_page_is_there() {
     let folder = tempfile::tempdir().unwrap();
-    let server = Start::new(&folder.path().join("data")).run();
+    let sink = MailSink::start(Duration::ZERO);
+    let server = Start::new(&folder.path().join("data")).config(&sink.config(2)).run();
     server.apply_examples();
     let mut free = sign_up(1);
     free["attributes"]["plan"] = "free".into();
-    let position = server.stored(&free);
+    server.stored(&free);
+    let position = server.stored(&sign_up(2));
     assert_eq!(server.get(&format!("/api/v1/books?at_least={position}")).0, 200);
+    wait_until("the mail is accepted", || {
+        let (_, sends) = server.get("/api/v1/sends?state=accepted");
+        sends["sends"].as_array().is_some_and(|sends| !sends.is_empty()).then_some(())
+    });
+    // Counted before it was settled.
+    assert!(server.metric("sojourn_channel_hand_offs_total{channel=\"email\",outcome=\"accepted\"}") >= 1.0);
     let metrics = client().get(format!("{}/metrics", server.base)).send().unwrap().text().unwrap();
     let page = page("operating.md");
     let named: BTreeSet<&str> = page.split('`').filter(|text| text.starts_with("sojourn_")).collect();

@@ -205,7 +205,9 @@ impl Log for MemoryLog {
 impl History for Disk {
     fn of_profile(&self, slot: KeySlot, before: Option<Lsn>, limit: usize) -> Result<Vec<Moment>, Error> {
         let content = self.content();
-        let entries = content.frames[..content.frames_durable].iter().flatten().rev();
+        // A host keeps what was released for a while: the history shows it still.
+        let held = content.frames[..content.frames_durable].iter().flatten();
+        let entries = content.removed.iter().chain(held).rev();
         let wanted = entries.filter(|entry| entry.slot == slot && before.is_none_or(|before| entry.lsn < before));
         let moments = wanted.take(limit).map(|entry| Moment {
             entry: entry.clone(),
