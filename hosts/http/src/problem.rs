@@ -86,6 +86,7 @@ impl Problem {
             Answer::Refused { .. } => "an unexpected answer: refused",
             Answer::Conflict { .. } => "an unexpected answer: conflict",
             Answer::UnknownKey => "an unexpected answer: unknown key",
+            Answer::UnknownProfile => "an unexpected answer: unknown profile",
             Answer::Profile(_) => "an unexpected answer: a profile",
         })
     }
