@@ -335,7 +335,7 @@ fn a_date_time_without_offset_is_local_and_flagged() {
         ("Europe/Berlin", "2026-03-29T02:30", "2026-03-29T01:00:00Z", true),
         ("Europe/Berlin", "2026-10-25T02:30", "2026-10-25T00:30:00Z", true),
         ("Africa/Cairo", "2026-04-24", "2026-04-23T22:00:00Z", true),
-        ("Europe/Berlin", "1950-05-01", "1970-01-01T00:00:00Z", true),
+        ("Europe/Berlin", "1950-05-01", "1950-04-30T23:00:00Z", true),
     ] {
         let read = read_instant(text, &zone(name)).map(|read| (read.at.to_string(), read.local));
         assert_eq!(read, Some((expected.to_owned(), local)), "{text}");
@@ -385,12 +385,12 @@ fn at_the_first_instant_the_clock_shows_midnight_and_not_what_was_asked() {
     check_next(
         EVERY_DAY,
         &[
-            ("UTC", "1970-01-01T00:00:00Z", "09:00", "1970-01-01T09:00:00Z"),
-            ("UTC", "1970-01-01T00:00:00Z", "00:00", "1970-01-01T00:00:00Z"),
+            ("UTC", "0001-01-01T00:00:00Z", "09:00", "0001-01-01T09:00:00Z"),
+            ("UTC", "0001-01-01T00:00:00Z", "00:00", "0001-01-01T00:00:00Z"),
         ],
     );
     // The window that holds now began before time did.
-    check_window(EVERY_DAY, &[("UTC", "1970-01-01T00:00:00Z", "23:00-01:00", "1970-01-01T00:00:00Z")]);
+    check_window(EVERY_DAY, &[("UTC", "0001-01-01T00:00:00Z", "23:00-01:00", "0001-01-01T00:00:00Z")]);
 }
 
 /// Every change of the clocks from 1970 to 2100 in every zone there is, and the local times around each.
@@ -400,7 +400,7 @@ fn a_local_time_is_the_first_instant_that_shows_it_or_later_in_every_zone_at_eve
     let (mut changes, mut gaps, mut folds) = (0, 0, 0);
     for name in TimeZoneDatabase::bundled().available() {
         let Some(zone) = Zone::find(name.as_str()) else { continue };
-        for change in zone.0.following(Timestamp::MIN.to_jiff()).take_while(|change| change.timestamp() < until) {
+        for change in zone.0.following(Timestamp::EPOCH.to_jiff()).take_while(|change| change.timestamp() < until) {
             let just_before = change.timestamp() - jiff::SignedDuration::from_millis(1);
             let after = zone.local(change.timestamp());
             let before = zone.0.to_offset(just_before).to_datetime(change.timestamp());
@@ -551,4 +551,13 @@ proptest! {
         let read = read_instant(&text, &zone);
         prop_assert!(read.is_none_or(|read| read.local == Timestamp::parse(&text).is_none()));
     }
+}
+
+/// Sixty-five years after a birth long before the epoch.
+#[test]
+fn a_birthday_before_the_epoch_is_counted_from() {
+    let zone = zone("Europe/Berlin");
+    let born = read_instant("1965-03-01", &zone).unwrap().at;
+    assert_eq!(born.to_string(), "1965-02-28T23:00:00Z");
+    assert_eq!(add(born, &Span::parse("65y").unwrap(), &zone).to_string(), "2030-02-28T23:00:00Z");
 }

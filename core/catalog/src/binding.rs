@@ -18,6 +18,14 @@ pub fn acts(start: Option<&str>, event: Option<&str>) -> bool {
     !start.kind().eq(event.kind()) || start.id == event.id
 }
 
+/// Whether both name the same thing, however they are written: `/cart/1` is `cart/1` (J4, J6). What has no binding is
+/// the same as nothing.
+pub fn is_same(one: Option<&str>, other: Option<&str>) -> bool {
+    let one = Binding::parse(one.unwrap_or_default());
+    let other = Binding::parse(other.unwrap_or_default());
+    !one.is_empty() && one.id == other.id && one.kind().eq(other.kind())
+}
+
 /// Borrowed, since every exit, goal and wait compares two for each event.
 struct Binding<'a> {
     /// With its slashes still in it.
@@ -67,6 +75,20 @@ mod tests {
         assert!(acts(None, Some("incident/000")));
         assert!(acts(Some("incident/000"), None));
         assert!(!acts(Some("random string 2"), None));
+    }
+
+    #[test]
+    fn the_same_binding_may_be_written_in_several_ways() {
+        let is_same = |one, other| is_same(Some(one), Some(other));
+        assert!(is_same("cart/1", "/cart/1/"));
+        assert!(is_same("A/B/1", " AB/1 "));
+        assert!(is_same("plain", "plain"));
+        assert!(!is_same("cart/1", "cart/2"));
+        assert!(!is_same("cart/1", "order/1"));
+        assert!(!is_same("cart/1", "1"));
+        assert!(!is_same("", ""));
+        assert!(!is_same("///", "/"));
+        assert!(!super::is_same(None, None));
     }
 
     #[test]

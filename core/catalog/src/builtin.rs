@@ -10,6 +10,8 @@ pub struct Builtin {
     pub kind: TriggerKind,
     pub bind: Bind,
     pub description: &'static str,
+    /// Of a business trigger: the table whose rows it tells of. Its events bind as `{table}/{row id}` (J6).
+    pub table: Option<&'static str>,
     /// Name and type; none is required.
     pub attributes: &'static [(&'static str, AttributeType)],
 }
@@ -23,11 +25,11 @@ const fn interaction(
     description: &'static str,
     attributes: &'static [(&'static str, AttributeType)],
 ) -> Builtin {
-    Builtin { name, kind: TriggerKind::Interaction, bind: Bind::Profile, description, attributes }
+    Builtin { name, kind: TriggerKind::Interaction, bind: Bind::Profile, description, table: None, attributes }
 }
 
-const fn business(name: &'static str, bind: Bind, description: &'static str) -> Builtin {
-    Builtin { name, kind: TriggerKind::Business, bind, description, attributes: &[] }
+const fn business(name: &'static str, table: &'static str, bind: Bind, description: &'static str) -> Builtin {
+    Builtin { name, kind: TriggerKind::Business, bind, description, table: Some(table), attributes: &[] }
 }
 
 /// All of them.
@@ -56,15 +58,15 @@ pub const BUILTINS: &[Builtin] = &[
     interaction("webhook_sent", "the receiver has taken the call", &[]),
     interaction("webhook_failed", "the call failed for good", REASON),
     interaction("webhook_blocked", "the call was not made, for a reason of our own", REASON),
-    business("contact_created", Bind::Contact, "a contact was created"),
-    business("contact_email_updated", Bind::Contact, "an e-mail address of a contact changed"),
-    business("contact_address_updated", Bind::Contact, "a postal address of a contact changed"),
-    business("contact_phone_updated", Bind::Contact, "a phone number of a contact changed"),
-    business("lead_created", Bind::Lead, "a lead was created"),
-    business("incident_created", Bind::Contact, "a case was opened"),
-    business("incident_state_updated", Bind::Contact, "the state of a case changed"),
-    business("opportunity_created", Bind::Contact, "an opportunity was created"),
-    business("opportunity_state_updated", Bind::Contact, "the state of an opportunity changed"),
+    business("contact_created", "contact", Bind::Contact, "a contact was created"),
+    business("contact_email_updated", "contact", Bind::Contact, "an e-mail address of a contact changed"),
+    business("contact_address_updated", "contact", Bind::Contact, "a postal address of a contact changed"),
+    business("contact_phone_updated", "contact", Bind::Contact, "a phone number of a contact changed"),
+    business("lead_created", "lead", Bind::Lead, "a lead was created"),
+    business("incident_created", "incident", Bind::Contact, "a case was opened"),
+    business("incident_state_updated", "incident", Bind::Contact, "the state of a case changed"),
+    business("opportunity_created", "opportunity", Bind::Contact, "an opportunity was created"),
+    business("opportunity_state_updated", "opportunity", Bind::Contact, "the state of an opportunity changed"),
 ];
 
 pub fn is_reserved(name: &str) -> bool {

@@ -1,15 +1,16 @@
 //! From journey documents to their compiled form, with every finding on the way (C2, C3, J14): the whole of a journey
 //! but its steps, which `steps` does.
 
-use crate::compiled::{Goal, JourneyVersion, Listener, Start, StepIndex, Trigger};
+use crate::compiled::{Goal, JourneyVersion, Listener, Start, Step, StepIndex, StepKind, Trigger};
 use crate::scope::Scope;
-use crate::{Catalog, flow, hint, mappings};
+use crate::{Catalog, Source, flow, hint, mappings};
 use condition::{Condition, Expression, Problem};
 use model::document::{DocumentId, Kind};
-use model::journey::{self as doc, JourneyState, RepeatMode};
+use model::journey::{self as doc, JourneyState, Policy, RepeatMode};
 use model::trigger::TriggerKind;
-use model::{Finding, Name, Severity, Span, Text};
+use model::{Document, Finding, Name, Severity, Span, Text};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// Steps of one journey, all arms counted.
 pub(crate) const STEPS_MAX: usize = 2_000;
@@ -27,24 +28,62 @@ pub(crate) fn unknown(catalog: &Catalog, kind: Kind, name: &str, from: &Document
 
 /// The compiled version; None when a finding is an error. Of a journey that is not live every error is only a
 /// warning, so that half-done work can be kept and a broken journey be stopped.
+///
+/// Of a live one from the history there is always a version: people may be inside of it. What today's checks say
+/// against it does not matter, and what cannot be compiled at all is inert.
 pub(crate) fn journey(
     catalog: &Catalog,
-    name: &Name,
+    document: &Arc<Document>,
     spec: &doc::Journey,
     version: u32,
+    source: Source,
     findings: &mut Vec<Finding>,
 ) -> Option<JourneyVersion> {
-    let id = DocumentId { kind: Kind::Journey, name: name.clone() };
-    let mut compiler = Compiler { catalog, id, spec, findings: Vec::new(), index: Index::new() };
+    let id = document.id();
+    let index = Index::new();
+    let mut compiler = Compiler { catalog, id, document, spec, source, findings: Vec::new(), index, is_whole: true };
     let compiled = compiler.journey(version);
     let failed = compiler.has_errors();
+    let compiled = match (source, spec.state) {
+        (Source::History, JourneyState::Live) => compiled.or_else(|| Some(inert(document, spec, version))),
+        (Source::History, JourneyState::Draft | JourneyState::Stopped) | (Source::Publish, _) => {
+            compiled.filter(|_| !failed)
+        }
+    };
     let severity = |finding: &Finding| match spec.state {
         JourneyState::Live => finding.severity,
         JourneyState::Draft | JourneyState::Stopped => Severity::Warning,
     };
     let found = compiler.findings.into_iter();
     findings.extend(found.map(|finding| Finding { severity: severity(&finding), ..finding }));
-    compiled.filter(|_| !failed)
+    compiled
+}
+
+/// A version with its steps in their places, and nothing in them.
+fn inert(document: &Arc<Document>, spec: &doc::Journey, version: u32) -> JourneyVersion {
+    let mut steps = Vec::new();
+    doc::for_each_step(&spec.steps, &mut |step| {
+        let (on_failure, on_blocked) = (Policy::Park, Policy::Park);
+        steps.push(Step { id: step.id.clone(), kind: StepKind::Inert, next: None, on_failure, on_blocked });
+    });
+    JourneyVersion {
+        journey: document.name.clone(),
+        version,
+        zone: spec.time_zone.as_deref().map(Text::from),
+        start: Start {
+            listener: Listener { trigger: spec.start.trigger.clone(), condition: None },
+            repeat: spec.start.repeat.mode,
+            delay: None,
+            from: None,
+            to: None,
+        },
+        exits: Vec::new(),
+        goals: Vec::new(),
+        remembers: Vec::new(),
+        steps,
+        is_inert: true,
+        document: Arc::clone(document),
+    }
 }
 
 /// Steps by id; of a duplicate the first.
@@ -53,9 +92,13 @@ pub(crate) type Index<'a> = BTreeMap<&'a str, (StepIndex, &'a doc::Step)>;
 pub(crate) struct Compiler<'a> {
     pub(crate) catalog: &'a Catalog,
     pub(crate) id: DocumentId,
+    document: &'a Arc<Document>,
     pub(crate) spec: &'a doc::Journey,
+    pub(crate) source: Source,
     pub(crate) findings: Vec<Finding>,
     pub(crate) index: Index<'a>,
+    /// Nothing had to be left out so far: what is compiled says all that the document says.
+    pub(crate) is_whole: bool,
 }
 
 /// Where a condition stands, which decides what it may read (J10).
@@ -122,19 +165,34 @@ impl<'a> Compiler<'a> {
         }
         if spec.steps.is_empty() {
             self.error("journey_empty", Place::Journey, "spec.steps", "a journey needs at least one step");
+            self.is_whole = false;
         }
         let mut flat = BTreeMap::new();
         self.block(&spec.steps, None, &mut flat);
-        if self.has_errors() {
+        if !self.is_whole {
             return None;
         }
         let steps: Vec<_> = flat.into_values().collect();
-        let document = self.id.to_string();
-        self.findings.extend(flow::check(&steps).into_iter().map(|problem| problem.finding(&document)));
+        if !self.has_errors() {
+            let document = self.id.to_string();
+            self.findings.extend(flow::check(&steps).into_iter().map(|problem| problem.finding(&document)));
+        }
         let zone = spec.time_zone.as_deref().map(Text::from);
         let journey = self.id.name.clone();
-        let compiled = JourneyVersion { journey, version, zone, start, exits, goals, remembers: Vec::new(), steps };
-        Some(JourneyVersion { remembers: mappings::remembers(self.catalog, &compiled), ..compiled })
+        let mut compiled = JourneyVersion {
+            journey,
+            version,
+            zone,
+            start,
+            exits,
+            goals,
+            remembers: Vec::new(),
+            steps,
+            is_inert: false,
+            document: Arc::clone(self.document),
+        };
+        compiled.remembers = mappings::remembers(self.catalog, &compiled);
+        Some(compiled)
     }
 
     fn start(&mut self, start: &doc::Start) -> Start {
@@ -162,6 +220,7 @@ impl<'a> Compiler<'a> {
             let message = format!("it ends ({to}) before it begins ({from}); nobody could enter");
             self.error("start_window", Place::Start, "spec.start.window", message);
         }
+        self.is_whole &= listener.is_some();
         let listener = listener.unwrap_or_else(|| Listener { trigger: start.trigger.clone(), condition: None });
         Start { listener, repeat: *mode, delay: *delay, from, to }
     }
@@ -180,7 +239,9 @@ impl<'a> Compiler<'a> {
                 self.warn("exit_is_start", Place::Journey, &format!("{path}.trigger"), message);
             }
             let condition = exit.condition.as_deref();
-            compiled.extend(self.listener(&exit.trigger, condition, &path, Role::Exit, Place::Journey));
+            let listener = self.listener(&exit.trigger, condition, &path, Role::Exit, Place::Journey);
+            self.is_whole &= listener.is_some();
+            compiled.extend(listener);
         }
         compiled
     }
@@ -208,6 +269,7 @@ impl<'a> Compiler<'a> {
             let window_ms = goal.window.as_ref().map_or(doc::Goal::WINDOW_DEFAULT_MS, Span::at_most_ms);
             let condition = goal.condition.as_deref();
             let listener = self.listener(&goal.trigger, condition, &path, Role::Goal, Place::Journey);
+            self.is_whole &= listener.is_some();
             compiled.extend(listener.map(|listener| Goal { name: goal.name.clone(), listener, window_ms }));
         }
         compiled
@@ -262,8 +324,8 @@ impl<'a> Compiler<'a> {
 
     pub(crate) fn scope(&self, event: Option<&'a Trigger>, place: Place<'_>) -> Scope<'_> {
         let inside = match place {
-            Place::Start => None,
-            Place::Journey | Place::Step(_) => Some(&self.index),
+            Place::Start => false,
+            Place::Journey | Place::Step(_) => true,
         };
         Scope { catalog: self.catalog, event, inside }
     }

@@ -3,11 +3,12 @@
 
 use calendar::Zone;
 use condition::{Condition, Expression};
-use model::journey::{LatePolicy, OnMissingDate, Policy, RepeatMode, Since};
+use model::document::Spec;
+use model::journey::{JourneyState, LatePolicy, OnMissingDate, Policy, RepeatMode, Since};
 use model::local_time::{LocalTime, Weekdays, Window};
 use model::message::{Channel, OnMissing, Purpose};
 use model::trigger::{Bind, TriggerKind, TriggerState};
-use model::{Name, Span, Text, Timestamp, Value};
+use model::{AttributeName, Document, Name, Span, Text, Timestamp, Value};
 use std::sync::Arc;
 use template::Template;
 
@@ -35,7 +36,7 @@ pub struct Trigger {
 
 #[derive(Clone, Debug)]
 pub struct Attribute {
-    pub name: Name,
+    pub name: AttributeName,
     pub ty: model::trigger::AttributeType,
     pub required: bool,
 }
@@ -47,7 +48,7 @@ pub struct BindingPattern(pub Vec<BindingPart>);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BindingPart {
     Fixed(Text),
-    Attribute(Name),
+    Attribute(AttributeName),
 }
 
 /// A message with its templates compiled.
@@ -59,6 +60,8 @@ pub struct Message {
     pub purpose: Option<Purpose>,
     pub topic: Option<Text>,
     pub address: Address,
+    /// The field of the document that the part `html` is made of.
+    pub(crate) html_field: &'static str,
     /// By the names of `ports::Rendered::parts`: `subject`, `html`, `text`, `from`, `reply_to`, `title`, `body`,
     /// `headers`.
     pub parts: Vec<(Text, Part)>,
@@ -100,11 +103,23 @@ pub struct JourneyVersion {
     pub remembers: Vec<Name>,
     /// The first is where participants begin; at least one.
     pub steps: Vec<Step>,
+    /// It was published once and cannot be compiled any more: nobody enters it, and who is inside stays where they
+    /// are, until an exit by hand or a stop. Only a newer program makes a version inert, never a publish.
+    pub is_inert: bool,
+    /// What it was compiled from.
+    pub(crate) document: Arc<Document>,
 }
 
 impl JourneyVersion {
     pub fn step(&self, index: StepIndex) -> &Step {
         &self.steps[usize::from(index.0)]
+    }
+
+    pub(crate) fn spec(&self) -> &model::journey::Journey {
+        let Spec::Journey(spec) = &self.document.spec else {
+            unreachable!("INVARIANT: {} was compiled from a journey", self.document.id())
+        };
+        spec
     }
 
     pub fn find(&self, id: &str) -> Option<StepIndex> {
@@ -178,6 +193,8 @@ pub enum StepKind {
     Exit {
         reason: Text,
     },
+    /// A step of an inert version: whoever comes to it or waits in it is parked.
+    Inert,
 }
 
 impl StepKind {
@@ -193,6 +210,7 @@ impl StepKind {
             StepKind::Raise { .. } => "raise",
             StepKind::GoTo(_) => "go_to",
             StepKind::Exit { .. } => "exit",
+            StepKind::Inert => "inert",
         }
     }
 }
@@ -268,7 +286,9 @@ pub struct Journey {
     pub name: Name,
     /// Those people may still be inside, ascending; empty only of a draft that was never without errors.
     pub versions: Vec<Arc<JourneyVersion>>,
-    pub state: model::journey::JourneyState,
+    pub state: JourneyState,
+    /// The last version at the last stop; in it and those before it nobody is inside. 0: it was never stopped.
+    pub(crate) released: u32,
 }
 
 impl Journey {
@@ -278,7 +298,13 @@ impl Journey {
 
     /// The version that takes entries.
     pub fn live(&self) -> Option<&Arc<JourneyVersion>> {
-        if self.state.is_live() { self.versions.last() } else { None }
+        let last = if self.state.is_live() { self.versions.last() } else { None };
+        last.filter(|version| !version.is_inert)
+    }
+
+    /// The versions that people may be inside of: those that took entries and were not stopped since (J12).
+    pub(crate) fn occupied(&self) -> impl Iterator<Item = &Arc<JourneyVersion>> {
+        self.versions.iter().filter(|held| held.version > self.released && held.spec().state.is_live())
     }
 }
 

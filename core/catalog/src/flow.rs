@@ -72,7 +72,7 @@ fn edges(step: &Step) -> Vec<(Next, Time)> {
         }
         StepKind::Split { arms, .. } => arms.iter().map(|arm| (arm.next, Time::MayNotPass)).collect(),
         StepKind::GoTo(target) => vec![(Some(*target), Time::MayNotPass)],
-        StepKind::Exit { .. } => Vec::new(),
+        StepKind::Exit { .. } | StepKind::Inert => Vec::new(),
     }
 }
 

@@ -69,6 +69,15 @@ pub struct Built {
     pub plan: Vec<PlanLine>,
 }
 
+/// Where the documents that are compiled come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// Somebody wants to publish them: what is wrong refuses them.
+    Publish,
+    /// They were published, perhaps when the checks were others: people are inside, and there is no refusing them.
+    History,
+}
+
 /// What a change does to one document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlanLine {
@@ -165,9 +174,30 @@ impl Catalog {
         model::nearest::nearest(name, self.triggers.keys().map(Text::as_str))
     }
 
-    /// The catalog after `changes`, all or nothing. Documents that do not change are no change, and a journey whose
+    /// The catalog after `changes`, all or nothing: an error refuses them (J14). Documents that do not change are no change, and a journey whose
     /// document changed gets a new version beside the old ones, on which people may still be (J12).
     pub fn with(&self, version: CatalogVersion, changes: &[Change]) -> Built {
+        let (next, findings, plan) = self.changed(version, changes, Source::Publish);
+        let refused = findings.iter().any(|finding| finding.severity == Severity::Error);
+        Built { catalog: if refused { None } else { Some(next) }, findings, plan }
+    }
+
+    /// The catalog after `changes` that were published before, by this program or an older one. It cannot fail: a
+    /// server must start with what it has, whatever newer checks say of it. What would refuse a publish today is answered
+    /// as warnings. A live journey that cannot be compiled any more gets a version that is inert ([`JourneyVersion::is_inert`]); a message
+    /// that cannot is gone, and its sends fail visibly.
+    pub fn restored(&self, version: CatalogVersion, changes: &[Change]) -> (Catalog, Vec<Finding>) {
+        let (next, findings, _) = self.changed(version, changes, Source::History);
+        let refusing = findings.into_iter().filter(|finding| finding.severity == Severity::Error);
+        (next, refusing.map(|finding| Finding { severity: Severity::Warning, ..finding }).collect())
+    }
+
+    fn changed(
+        &self,
+        version: CatalogVersion,
+        changes: &[Change],
+        source: Source,
+    ) -> (Catalog, Vec<Finding>, Vec<PlanLine>) {
         let mut next = Catalog { version, ..self.clone() };
         let mut findings = duplicates(changes);
         let mut plan = Vec::new();
@@ -182,13 +212,14 @@ impl Catalog {
         for kind in Kind::ALL {
             // Triggers before messages before journeys: each is checked against those before it.
             let of_kind = changed.iter().filter(|id| id.kind == kind);
-            of_kind.for_each(|id| next.compile(id, &mut findings));
+            of_kind.for_each(|id| next.compile(id, source, &mut findings));
         }
-        next.check_dependents(&changed, &mut findings);
+        if source == Source::Publish {
+            next.check_dependents(&changed, &mut findings);
+        }
         next.renew_remembers(&changed);
         next.index_starts();
-        let refused = findings.iter().any(|finding| finding.severity == Severity::Error);
-        Built { catalog: if refused { None } else { Some(next) }, findings, plan }
+        (next, findings, plan)
     }
 
     fn take_over(&mut self, change: &Change, findings: &mut Vec<Finding>) -> PlanLine {
@@ -196,6 +227,7 @@ impl Catalog {
             Change::Put(document) => {
                 let id = document.id();
                 let held = self.documents.get(&id);
+                findings.extend(held.and_then(|held| of_states(&held.document.spec, &document.spec, &id)));
                 let (action, version) = match held {
                     Some(held) if *held.document == *document => (Action::Unchanged, held.version),
                     Some(held) => (Action::Update, held.version + 1),
@@ -208,7 +240,10 @@ impl Catalog {
                 PlanLine { id, action, version }
             }
             Change::Remove(id) => match self.documents.remove(id) {
-                Some(held) => PlanLine { id: id.clone(), action: Action::Delete, version: held.version },
+                Some(held) => {
+                    findings.extend(deletes_ready(&held.document.spec, id));
+                    PlanLine { id: id.clone(), action: Action::Delete, version: held.version }
+                }
                 None => {
                     let message = format!("there is no {id}; nothing to delete");
                     findings.push(Finding::error("document_unknown", id.to_string(), message));
@@ -224,7 +259,7 @@ impl Catalog {
     }
 
     /// Makes the compiled form of one document that changed or went.
-    fn compile(&mut self, id: &DocumentId, findings: &mut Vec<Finding>) {
+    fn compile(&mut self, id: &DocumentId, source: Source, findings: &mut Vec<Finding>) {
         let name = id.name.as_text().clone();
         let Some(Held { version, document }) = self.documents.get(id).cloned() else {
             self.forget(id.kind, &name);
@@ -237,13 +272,21 @@ impl Catalog {
             }
             Spec::Message(spec) => {
                 let message = messages::message(&document.name, spec, version, findings);
-                self.messages.extend(message.map(|message| (name, Arc::new(message))));
+                match message {
+                    Some(message) => self.messages.insert(name, Arc::new(message)),
+                    None => self.messages.remove(&name),
+                };
             }
             Spec::Journey(spec) => {
-                let compiled = compile::journey(self, &document.name, spec, version, findings);
-                let versions = self.journeys.get(&name).map(|journey| journey.versions.clone()).unwrap_or_default();
+                let compiled = compile::journey(self, &document, spec, version, source, findings);
+                let held = self.journeys.get(&name);
+                let versions = held.map(|journey| journey.versions.clone()).unwrap_or_default();
                 let versions = versions.into_iter().chain(compiled.map(Arc::new)).collect();
-                let journey = Journey { name: document.name.clone(), versions, state: spec.state };
+                let released = match spec.state {
+                    JourneyState::Stopped => version,
+                    JourneyState::Draft | JourneyState::Live => held.map_or(0, |journey| journey.released),
+                };
+                let journey = Journey { name: document.name.clone(), versions, state: spec.state, released };
                 self.journeys.insert(name, Arc::new(journey));
             }
             Spec::JourneyTest(spec) => tests_of_journeys::check(self, id, spec, findings),
@@ -261,22 +304,35 @@ impl Catalog {
             // People inside stay on their version until they come to its end or the journey is stopped.
             Kind::Journey => {
                 if let Some(journey) = self.journeys.get_mut(name) {
-                    Arc::make_mut(journey).state = JourneyState::Stopped;
+                    let journey = Arc::make_mut(journey);
+                    journey.state = JourneyState::Stopped;
+                    journey.released = journey.versions.last().map_or(0, |version| version.version);
                 }
             }
             Kind::JourneyTest => {}
         }
     }
 
-    /// Live journeys that did not change themselves but use what did (C3, C6).
+    /// What uses something that changed: every version that people may be inside of (J12), and the live journeys that
+    /// did not change themselves (C3, C6).
     fn check_dependents(&self, changed: &BTreeSet<DocumentId>, findings: &mut Vec<Finding>) {
+        for journey in self.journeys.values() {
+            let newest = self.documents.get(&DocumentId { kind: Kind::Journey, name: journey.name.clone() });
+            for older in journey.occupied().filter(|held| newest.is_none_or(|newest| newest.version != held.version)) {
+                let uses = uses::of_older(self, older);
+                findings
+                    .extend(uses.iter().filter_map(|(used, by)| changed.contains(used).then(|| self.loses(used, by))?));
+            }
+        }
         for (id, held) in &self.documents {
             let Spec::Journey(spec) = &held.document.spec else { continue };
             if changed.contains(id) || spec.state != JourneyState::Live {
                 continue;
             }
-            let uses: Vec<(DocumentId, Use)> =
-                uses::of(self, &id.name, spec).into_iter().filter(|(used, _)| changed.contains(used)).collect();
+            let uses: Vec<(DocumentId, Use)> = uses::of_document(self, &id.name, spec)
+                .into_iter()
+                .filter(|(used, _)| changed.contains(used))
+                .collect();
             if uses.is_empty() {
                 continue;
             }
@@ -284,7 +340,7 @@ impl Catalog {
                 findings.extend(self.loses(used, by));
             }
             let mut found = Vec::new();
-            compile::journey(self, &id.name, spec, held.version, &mut found);
+            compile::journey(self, &held.document, spec, held.version, Source::Publish, &mut found);
             // Its warnings were told when it was published; what is new is what breaks. What is gone or not ready was
             // said of the trigger or message itself.
             let told = ["trigger_unknown", "trigger_not_ready", "message_unknown"];
@@ -293,19 +349,19 @@ impl Catalog {
         }
     }
 
-    /// What it means to a live journey that `used` went or is no longer ready.
+    /// What it means to those inside, or who may enter, that `used` went or is no longer ready.
     fn loses(&self, used: &DocumentId, by: &Use) -> Option<Finding> {
         let Some(held) = self.documents.get(used) else {
-            let message = format!("{by} uses it; take it out there, or stop the journey, before deleting it");
+            let message = match by.version {
+                None => format!("{by} uses it; take it out there, or stop the journey, before deleting it"),
+                Some(_) => format!("{by} uses it, and people may be inside; keep it, or stop the journey first"),
+            };
             return Some(Finding::error("in_use", used.to_string(), message));
         };
         let Spec::Trigger(trigger) = &held.document.spec else { return None };
         match trigger.state {
-            TriggerState::Ready => None,
-            TriggerState::Draft => {
-                let message = format!("{by} uses it, so it cannot be a draft again; say `state: stopped` to stop it");
-                Some(Finding::error("trigger_not_ready", used.to_string(), message).at_path("spec.state"))
-            }
+            // That it cannot be a draft again is said of the trigger itself.
+            TriggerState::Ready | TriggerState::Draft => None,
             TriggerState::Stopped => {
                 let message = format!("stopping it silences {by}");
                 Some(Finding::warning("trigger_stopped", used.to_string(), message).at_path("spec.state"))
@@ -336,7 +392,7 @@ impl Catalog {
         let mut found = Vec::new();
         for (journey, held) in &self.documents {
             let Spec::Journey(spec) = &held.document.spec else { continue };
-            let uses = uses::of(self, &journey.name, spec).into_iter();
+            let uses = uses::of_document(self, &journey.name, spec).into_iter();
             found.extend(uses.filter(|(used, _)| used == id).map(|(_, by)| by));
         }
         found
@@ -364,6 +420,36 @@ impl Catalog {
 /// `; did you mean …?` where a known name is near, else nothing.
 pub(crate) fn hint<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     model::nearest::nearest(name, known).map(|near| format!("; did you mean {near}?")).unwrap_or_default()
+}
+
+/// A document that would go back to a state which it has left for good (C3, J13).
+fn of_states(before: &Spec, after: &Spec, id: &DocumentId) -> Option<Finding> {
+    let (code, message) = match (before, after) {
+        (Spec::Trigger(before), Spec::Trigger(after)) => match (before.state, after.state) {
+            (TriggerState::Ready | TriggerState::Stopped, TriggerState::Draft) => (
+                "trigger_state",
+                "it was ready, so it cannot be a draft again; say `state: stopped` for a trigger that shall not act",
+            ),
+            (TriggerState::Draft | TriggerState::Ready | TriggerState::Stopped, _) => return None,
+        },
+        (Spec::Journey(before), Spec::Journey(after)) => match (before.state, after.state) {
+            (JourneyState::Live, JourneyState::Draft) => (
+                "journey_state",
+                "it is live and people may be inside, so it cannot be a draft again; say `state: stopped`, which ends \
+                 them",
+            ),
+            (JourneyState::Draft | JourneyState::Live | JourneyState::Stopped, _) => return None,
+        },
+        (Spec::Trigger(_) | Spec::Message(_) | Spec::Journey(_) | Spec::JourneyTest(_), _) => return None,
+    };
+    Some(Finding::error(code, id.to_string(), message).at_path("spec.state"))
+}
+
+/// C3: a ready trigger is stopped before it is deleted, so that whoever still sends it is seen to.
+fn deletes_ready(held: &Spec, id: &DocumentId) -> Option<Finding> {
+    let Spec::Trigger(trigger) = held else { return None };
+    let message = "it is ready; say `state: stopped` first, and delete it when nothing is sent any more";
+    trigger.state.is_ready().then(|| Finding::error("trigger_state", id.to_string(), message))
 }
 
 fn duplicates(changes: &[Change]) -> Vec<Finding> {

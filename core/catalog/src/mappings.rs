@@ -7,12 +7,16 @@ use crate::{Catalog, hint};
 use condition::{Condition, Expression, Type};
 use model::journey as doc;
 use model::trigger::{AttributeType, TriggerKind};
-use model::{Name, Text, Value};
+use model::{AttributeName, Name, Text, Value};
 use std::collections::{BTreeMap, BTreeSet};
 
 impl Compiler<'_> {
     fn mapping(&mut self, step: &doc::Step, mapping: &doc::Mapping, path: &str) -> Option<Mapping> {
         match mapping {
+            doc::Mapping::Fixed(value) if value.is_too_deep() => {
+                self.error("value_too_deep", Place::Step(step), path, too_deep());
+                None
+            }
             doc::Mapping::Fixed(value) => Some(Mapping::Fixed(value.clone())),
             doc::Mapping::From(from) => self.expression(step, &from.from, path).map(Mapping::From),
         }
@@ -21,7 +25,7 @@ impl Compiler<'_> {
     pub(crate) fn mappings(
         &mut self,
         step: &doc::Step,
-        mappings: &BTreeMap<Name, doc::Mapping>,
+        mappings: &BTreeMap<AttributeName, doc::Mapping>,
         path: &str,
     ) -> Option<Vec<(Text, Mapping)>> {
         // Each is compiled before any is given up, so that all their findings are told at once.
@@ -91,6 +95,11 @@ impl Compiler<'_> {
     }
 }
 
+/// What is said of a value that nothing could keep.
+pub(crate) fn too_deep() -> String {
+    format!("the value nests deeper than {} levels, the most that is kept of one", Value::DEPTH_MAX)
+}
+
 fn type_of_mapping(mapping: &Mapping) -> Type {
     match mapping {
         Mapping::From(expression) => expression.ty(),
@@ -125,7 +134,11 @@ pub(crate) fn remembers(catalog: &Catalog, journey: &JourneyVersion) -> Vec<Name
                 let mappings = attributes.iter().map(|(_, mapping)| mapping).chain(binding_id);
                 names.extend(mappings.flat_map(of_mapping));
             }
-            StepKind::Wait(_) | StepKind::Split { .. } | StepKind::GoTo(_) | StepKind::Exit { .. } => {}
+            StepKind::Wait(_)
+            | StepKind::Split { .. }
+            | StepKind::GoTo(_)
+            | StepKind::Exit { .. }
+            | StepKind::Inert => {}
         }
     }
     names.iter().filter_map(|name| Name::new(name).ok()).collect()

@@ -25,6 +25,7 @@ pub(crate) fn message(name: &Name, spec: &Spec, version: u32, findings: &mut Vec
         purpose: spec.purpose,
         topic: spec.topic.as_deref().map(Text::from),
         address,
+        html_field: if spec.mjml.is_some() { "mjml" } else { "html" },
         parts,
         on_missing: spec.on_missing,
     })
@@ -36,7 +37,7 @@ struct Compiler {
 }
 
 /// What templates may read.
-const ROOTS: [&str; 4] = ["event", "profile", "trigger", "record"];
+const ROOTS: [&str; 3] = ["event", "profile", "trigger"];
 
 /// The names that a path of a template goes through: of `event.items[].price` they are event, items and price.
 pub(crate) fn segments(path: &str) -> impl Iterator<Item = &str> {
@@ -46,7 +47,7 @@ pub(crate) fn segments(path: &str) -> impl Iterator<Item = &str> {
 /// Which fields a channel has, and which of them it needs.
 fn fields_of(channel: Channel) -> (&'static [&'static str], &'static [&'static str]) {
     match channel {
-        Channel::Email => (&["to", "from", "reply_to", "subject", "html", "text"], &["subject"]),
+        Channel::Email => (&["to", "from", "reply_to", "subject", "html", "mjml", "text"], &["subject"]),
         Channel::Sms => (&["to", "from", "text"], &["text"]),
         Channel::Push => (&["to", "subject", "body"], &["body"]),
         Channel::Webhook => (&["url", "body", "headers"], &["url"]),
@@ -67,6 +68,7 @@ impl Compiler {
             ("reply_to", spec.reply_to.is_some()),
             ("subject", spec.subject.is_some()),
             ("html", spec.html.is_some()),
+            ("mjml", spec.mjml.is_some()),
             ("text", spec.text.is_some()),
             ("body", spec.body.is_some()),
             ("url", spec.url.is_some()),
@@ -85,8 +87,14 @@ impl Compiler {
                 self.error("message_channel_field", field, format!("a message by {channel} needs `{field}`"));
             }
         }
-        if spec.channel == Channel::Email && spec.html.is_none() && spec.text.is_none() {
-            self.error("message_channel_field", "html", "an e-mail needs `html`, `text` or both".to_owned());
+        if spec.channel == Channel::Email && spec.html.is_none() && spec.mjml.is_none() && spec.text.is_none() {
+            let message = "an e-mail needs a body: `html` or `mjml`, and `text` beside it or alone";
+            self.error("message_channel_field", "html", message.to_owned());
+        }
+        if spec.html.is_some() && spec.mjml.is_some() {
+            let message =
+                "an e-mail is written in `html` or in `mjml`, of which its HTML is made; leave one of them out";
+            self.error("message_channel_field", "mjml", message.to_owned());
         }
     }
 
@@ -112,11 +120,18 @@ impl Compiler {
             let part = text.as_ref().and_then(|text| self.text_part(name, text));
             parts.extend(part.map(|part| (name.into(), part)));
         }
-        if let Some(template) = spec.html.as_ref().and_then(|html| self.template("html", html, Format::Html)) {
-            parts.push(("html".into(), Part::TrackedHtml(template)));
-        }
-        if let Some(part) = spec.body.as_ref().and_then(|body| self.value_part("body", body)) {
-            parts.push(("body".into(), part));
+        let html = match (&spec.html, &spec.mjml) {
+            (Some(html), _) => self.template("html", html, Format::Html),
+            (None, Some(source)) => self.mjml(source),
+            (None, None) => None,
+        };
+        parts.extend(html.map(|template| ("html".into(), Part::TrackedHtml(template))));
+        match &spec.body {
+            Some(body) if body.is_too_deep() => {
+                self.error("value_too_deep", "body", crate::mappings::too_deep());
+            }
+            Some(body) => parts.extend(self.value_part("body", body).map(|part| ("body".into(), part))),
+            None => {}
         }
         for name in spec.headers.keys().filter(|name| !is_header_name(name)) {
             let message = format!("`{name}` is no name of a header; expected letters, digits, `-` and `_`");
@@ -157,6 +172,16 @@ impl Compiler {
         })
     }
 
+    fn mjml(&mut self, source: &str) -> Option<Template> {
+        match template::mjml::to_html(source) {
+            Ok(html) => self.template("mjml", &html, Format::Html),
+            Err(error) => {
+                self.error("template_syntax", "mjml", error.to_string());
+                None
+            }
+        }
+    }
+
     fn template(&mut self, path: &str, source: &str, format: Format) -> Option<Template> {
         let template = match Template::compile(source, format) {
             Ok(template) => template,
@@ -174,7 +199,9 @@ impl Compiler {
     /// What lies below the roots is checked in each journey that sends the message.
     fn root(&mut self, path: &str, variable: &str) {
         let root = segments(variable).next().unwrap_or_default();
-        if !ROOTS.contains(&root) {
+        if root == "record" || root == "steps" {
+            self.error("template_unknown_path", path, crate::scope::comes_later(root));
+        } else if !ROOTS.contains(&root) {
             let hint = match model::nearest::nearest(root, ROOTS) {
                 Some(near) => format!("did you mean {near}?"),
                 None => format!("there are {}", ROOTS.join(", ")),
@@ -193,7 +220,7 @@ fn is_header_name(name: &str) -> bool {
 }
 
 impl Message {
-    /// Every template of it, with the path of its part.
+    /// Every template of it, with the field of the document that it comes from.
     pub(crate) fn templates(&self) -> Vec<(String, &Template)> {
         fn of_part<'a>(path: String, part: &'a Part, found: &mut Vec<(String, &'a Template)>) {
             match part {
@@ -211,7 +238,10 @@ impl Message {
         if let Address::Url(template) = &self.address {
             found.push(("url".to_owned(), template));
         }
-        self.parts.iter().for_each(|(name, part)| of_part(name.to_string(), part, &mut found));
+        for (name, part) in &self.parts {
+            let field = if name == "html" { self.html_field } else { name };
+            of_part(field.to_owned(), part, &mut found);
+        }
         found
     }
 }

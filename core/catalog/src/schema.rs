@@ -66,13 +66,15 @@ impl Trigger {
         Ok(Checked { attributes, unknown })
     }
 
-    /// The binding id by the trigger's pattern; None without a pattern or where an attribute it needs is missing.
+    /// The binding id by the trigger's pattern; None without a pattern or where an attribute it needs is missing or
+    /// empty: `cart/` names no cart, and would be the same for everyone who has none.
     pub fn binding_id(&self, attributes: &Attributes) -> Option<Text> {
         let mut binding = Text::default();
         for part in &self.binding.as_ref()?.0 {
             match part {
                 BindingPart::Fixed(text) => binding.push_str(text),
                 BindingPart::Attribute(name) => match attributes.get(name)? {
+                    Value::Text(text) if text.trim().is_empty() => return None,
                     Value::Text(text) => binding.push_str(text),
                     Value::Int(number) => binding.push_str(&number.to_string()),
                     Value::Bool(truth) => binding.push_str(&truth.to_string()),
@@ -126,7 +128,9 @@ fn lossless(ty: AttributeType, value: &Value) -> Option<Value> {
         (AttributeType::Number, Value::Text(text)) => number(text.trim()),
         (AttributeType::Text, Value::Int(number)) => Some(Value::Text(number.to_string().into())),
         // Printed with as many digits as it takes to read the very same number again.
-        (AttributeType::Text, Value::Float(number)) => Some(Value::Text(number.to_string().into())),
+        (AttributeType::Text, Value::Float(number)) if number.abs() < WHOLE_MAX => {
+            Some(Value::Text(number.to_string().into()))
+        }
         (AttributeType::Text, Value::Bool(truth)) => Some(Value::Text(truth.to_string().into())),
         (AttributeType::Boolean, Value::Text(text)) => match text.as_str() {
             "true" => Some(Value::Bool(true)),
@@ -137,6 +141,8 @@ fn lossless(ty: AttributeType, value: &Value) -> Option<Value> {
     }
 }
 
+/// 2^53: from here on a float stands for several whole numbers, and it is not known which of them was sent.
+const WHOLE_MAX: f64 = 9_007_199_254_740_992.0;
 /// Digits that a float surely tells apart.
 const FLOAT_DIGITS: usize = 15;
 
@@ -157,15 +163,16 @@ fn number(text: &str) -> Option<Value> {
 mod tests {
     use super::*;
     use crate::compiled::{Attribute, BindingPattern};
-    use model::Name;
     use model::trigger::{Bind, TriggerState};
+    use model::{AttributeName, Name};
 
     fn name(text: &str) -> Name {
         Name::new(text).unwrap()
     }
 
     fn trigger() -> Trigger {
-        let attribute = |text, ty, required| Attribute { name: name(text), ty, required };
+        let attribute_name = |text| AttributeName::new(text).unwrap();
+        let attribute = |text, ty, required| Attribute { name: attribute_name(text), ty, required };
         Trigger {
             name: name("abandoned_cart"),
             kind: TriggerKind::Custom,
@@ -173,7 +180,7 @@ mod tests {
             bind: Bind::Profile,
             binding: Some(BindingPattern(vec![
                 BindingPart::Fixed("cart/".into()),
-                BindingPart::Attribute(name("cart_id")),
+                BindingPart::Attribute(attribute_name("cart_id")),
             ])),
             attributes: vec![
                 attribute("cart_id", AttributeType::Text, true),
@@ -205,6 +212,39 @@ mod tests {
                 Ok(r#"{"cart_id":"c","cart_total":1,"colour":"red"} ["colour"]"#),
             ),
             (r#"{"cart_id":"c","cart_total":1,"gift":"true"}"#, Ok(r#"{"cart_id":"c","cart_total":1,"gift":true} []"#)),
+            // Whole numbers past those of 64 bits come as text with all their digits, if the schema has it so.
+            (
+                r#"{"cart_id":18446744073709551615,"cart_total":1}"#,
+                Ok(r#"{"cart_id":"18446744073709551615","cart_total":1} []"#),
+            ),
+            (
+                r#"{"cart_id":"c","cart_total":18446744073709551615}"#,
+                Err(r#"attribute `cart_total`: expected a number, the text "18446744073709551615" came"#),
+            ),
+            (
+                r#"{"cart_id":123456789012345678901234567890,"cart_total":1}"#,
+                Err("attribute `cart_id`: expected a text, the number 123456789012345680000000000000 came"),
+            ),
+            (
+                r#"{"cart_id":9007199254740991.0,"cart_total":-0.5}"#,
+                Ok(r#"{"cart_id":"9007199254740991","cart_total":-0.5} []"#),
+            ),
+            (r#"{"cart_id":"c","cart_total":true}"#, Err("attribute `cart_total`: expected a number, a boolean came")),
+            (
+                r#"{"cart_id":"c","cart_total":1,"gift":1}"#,
+                Err("attribute `gift`: expected true or false, the number 1 came"),
+            ),
+            (
+                r#"{"cart_id":"c","cart_total":1,"left_at":1777618800}"#,
+                Err(
+                    "attribute `left_at`: expected a date-time such as 2026-05-01T09:00:00Z, the number 1777618800 came",
+                ),
+            ),
+            (
+                r#"{"cart_id":"c","cart_total":""}"#,
+                Err(r#"attribute `cart_total`: expected a number, the text "" came"#),
+            ),
+            (r#"{"cart_id":{"a":1},"cart_total":1}"#, Err("attribute `cart_id`: expected a text, a object came")),
             (r#"{"cart_total":1}"#, Err("attribute `cart_id`: expected a text, nothing came")),
             (r#"{"cart_id":null,"cart_total":1}"#, Err("attribute `cart_id`: expected a text, null came")),
             (
@@ -253,5 +293,9 @@ mod tests {
         assert_eq!(binding(r#"{"cart_id":"c1"}"#).as_deref(), Some("cart/c1"));
         assert_eq!(binding(r#"{"cart_id":12}"#).as_deref(), Some("cart/12"));
         assert_eq!(binding("{}"), None);
+        // What is empty names nothing: else all who have no cart would share one.
+        for nothing in [r#"{"cart_id":""}"#, r#"{"cart_id":" "}"#, r#"{"cart_id":null}"#, r#"{"cart_id":["c"]}"#] {
+            assert_eq!(binding(nothing), None, "{nothing}");
+        }
     }
 }

@@ -1,6 +1,5 @@
 //! What conditions, mappings and templates of a journey may read, as the catalog knows it.
 
-use crate::compile::Index;
 use crate::compiled::Trigger;
 use crate::{Catalog, hint};
 use condition::{Lookup, Schema, Type};
@@ -11,8 +10,8 @@ pub(crate) struct Scope<'a> {
     pub catalog: &'a Catalog,
     /// What `event` is there: the event under test in a `where`, the start's in steps and messages (J10).
     pub event: Option<&'a Trigger>,
-    /// The journey's steps; None in the `where` of the start, where nobody is inside yet.
-    pub inside: Option<&'a Index<'a>>,
+    /// Not in the `where` of the start.
+    pub inside: bool,
 }
 
 impl Schema for Scope<'_> {
@@ -23,19 +22,20 @@ impl Schema for Scope<'_> {
                 // That its trigger is not there is told already; nothing more can be said of it.
                 None => Lookup::Known { ty: Type::Any, required: true },
             },
-            ["trigger" | "steps", ..] if self.inside.is_none() => Lookup::Unknown {
-                why: format!("`{}` is of those inside, and at the start nobody is; read `event` or `profile`", path[0]),
+            ["trigger", ..] if !self.inside => Lookup::Unknown {
+                why: "`trigger` is of those inside, and at the start nobody is; read `event` or `profile`".to_owned(),
             },
             ["trigger", name, rest @ ..] => self.trigger(name, rest),
-            ["steps", id, ..] => match self.inside {
-                Some(steps) if !steps.contains_key(id) => {
-                    Lookup::Unknown { why: format!("there is no step {id}{}", hint(id, steps.keys().copied())) }
-                }
-                Some(_) | None => Lookup::Open,
-            },
+            [root @ ("record" | "steps"), ..] => Lookup::Unknown { why: comes_later(root) },
             _ => Lookup::Open,
         }
     }
+}
+
+/// A root that has no value yet: to read it would fail for everyone, which nobody means.
+pub(crate) fn comes_later(root: &str) -> String {
+    let with = if root == "record" { "business records" } else { "steps that answer" };
+    format!("`{root}` has no value yet: it comes with {with}; read `event`, `profile` or `trigger.<name>`")
 }
 
 impl Scope<'_> {

@@ -5,7 +5,7 @@ use crate::compile::{Compiler, Place, unknown};
 use crate::compiled::{
     Message, Next, Outcome, OutcomeOn, SplitArm, Step, StepIndex, StepKind, Trigger, Wait, WaitFor, WaitUntil,
 };
-use crate::hint;
+use crate::{Source, hint};
 use condition::{Lookup, Schema, Type};
 use model::document::Kind;
 use model::journey::{self as doc, OnMissingDate, Policy, Since, Until};
@@ -30,10 +30,14 @@ impl<'a> Compiler<'a> {
         doc::for_each_step(steps, &mut |step| all.push(step));
         for (at, step) in all.into_iter().enumerate() {
             // More than an index can name is more than is allowed, which the caller says.
-            let Ok(at) = u16::try_from(at) else { return };
+            let Ok(at) = u16::try_from(at) else {
+                self.is_whole = false;
+                return;
+            };
             if self.index.contains_key(step.id.as_str()) {
                 let message = format!("two steps are named {}; give one of them another id", step.id);
                 self.error("step_duplicate_id", Place::Step(step), "id", message);
+                self.is_whole = false;
                 continue;
             }
             self.index.insert(step.id.as_str(), (StepIndex(at), step));
@@ -49,8 +53,11 @@ impl<'a> Compiler<'a> {
         for (at, step) in block.iter().enumerate() {
             let next = self.first_of(&block[at + 1..], next);
             let Some((index, _)) = self.index.get(step.id.as_str()).copied() else { continue };
-            if let Some(compiled) = self.step(step, next, flat) {
-                flat.entry(index).or_insert(compiled);
+            match self.step(step, next, flat) {
+                Some(compiled) => {
+                    flat.entry(index).or_insert(compiled);
+                }
+                None => self.is_whole = false,
             }
         }
     }
@@ -105,7 +112,8 @@ impl<'a> Compiler<'a> {
         let place = Place::Step(step);
         let Some(message) = self.catalog.message(&send.message) else {
             self.add(unknown(self.catalog, Kind::Message, &send.message, &self.id), place, "send.message");
-            return None;
+            // A message of the history that cannot be compiled any more fails its sends, and nothing else.
+            return (self.source == Source::History).then(|| StepKind::Send { message: send.message.clone() });
         };
         if message.purpose.is_none() {
             // S2: without a consent model nobody is kept from anything, so this refuses nothing yet.
@@ -185,11 +193,12 @@ impl<'a> Compiler<'a> {
             let message = format!("`{span}` is no time to wait; expected such as 1d");
             self.error("wait_negative", Place::Step(step), path, message);
         }
-        // A year counts as 365 days and a month as its twelfth, so that `1y` and `12mo` may be said too.
-        let year_ms = WAIT_DAYS_MAX * DAY_MS;
-        let length_ms = i64::from(span.months) * (year_ms / 12) + i64::from(span.days) * DAY_MS + span.ms;
-        if length_ms > year_ms {
-            let message = format!("`{span}` is longer than {WAIT_DAYS_MAX} days, the longest a wait can be");
+        // By the most it can come to, whenever someone arrives: a year may have a leap day, so `1y` is not allowed.
+        if span.at_most_ms() > WAIT_DAYS_MAX * DAY_MS {
+            let message = format!(
+                "`{span}` can be longer than {WAIT_DAYS_MAX} days, the longest a wait can be; say `{WAIT_DAYS_MAX}d` or \
+                 less (a month counts as 31 days)"
+            );
             self.error("wait_too_long", Place::Step(step), path, message);
         }
     }
@@ -247,7 +256,9 @@ impl<'a> Compiler<'a> {
         let mut outcomes = Vec::new();
         for (at, outcome) in wait.outcomes.iter().enumerate() {
             let first = self.arm(&outcome.steps, next, flat);
-            outcomes.extend(self.outcome(step, outcome, first, &format!("wait_for.outcomes[{at}]")));
+            let compiled = self.outcome(step, outcome, first, &format!("wait_for.outcomes[{at}]"));
+            self.is_whole &= compiled.is_some();
+            outcomes.extend(compiled);
         }
         let otherwise = self.arm(&wait.otherwise, next, flat);
         StepKind::WaitFor(WaitFor { outcomes, up_to: wait.up_to, otherwise })
@@ -348,7 +359,10 @@ impl<'a> Compiler<'a> {
             let path = format!("branch.when[{at}].if");
             let condition = self.condition(&when.condition, self.start_trigger(), place, &path);
             let first = self.arm(&when.steps, next, flat);
-            let Some(condition) = condition else { continue };
+            let Some(condition) = condition else {
+                self.is_whole = false;
+                continue;
+            };
             let why = if let Some(always) = always {
                 Some(format!("`{always}` before it is always true"))
             } else if condition.constant() == Some(false) {
@@ -381,6 +395,7 @@ impl<'a> Compiler<'a> {
         if weights_sum == 0 || too_heavy {
             let message = format!("weights are 0 to {} and not all 0", doc::Arm::WEIGHT_MAX);
             self.error("split_weights", place, "split.arms", message);
+            self.is_whole = false;
         }
         let mut arms = Vec::new();
         let mut names = BTreeSet::new();

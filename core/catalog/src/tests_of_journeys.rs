@@ -17,6 +17,9 @@ pub(crate) fn check(catalog: &Catalog, id: &DocumentId, spec: &JourneyTest, find
     if spec.profile.identities.is_empty() {
         checker.error("test_profile", "spec.profile.identities", "a profile needs at least one, such as user_id:42");
     }
+    if spec.profile.attributes.iter().any(|(_, value)| value.is_too_deep()) {
+        checker.error("value_too_deep", "spec.profile.attributes", crate::mappings::too_deep());
+    }
     if spec.given.is_empty() {
         checker.error("test_given", "spec.given", "nothing is given; a test needs at least one event");
     }
@@ -46,6 +49,10 @@ impl<'a> Checker<'a> {
         }
         if at == 0 && given.at.is_none() {
             self.error("test_given", &path, "the first item needs `at`, such as \"2026-05-04T10:00:00Z\"");
+        }
+        let given_attributes = given.profile.iter().flat_map(|profile| profile.attributes.iter());
+        if given.attributes.iter().chain(given_attributes).any(|(_, value)| value.is_too_deep()) {
+            self.error("value_too_deep", &format!("{path}.attributes"), crate::mappings::too_deep());
         }
         if let Some(event) = &given.event {
             match self.catalog.trigger(event).map(|trigger| trigger.kind) {

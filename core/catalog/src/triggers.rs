@@ -3,14 +3,15 @@
 use crate::builtin::{self, Builtin};
 use crate::compiled::{Attribute, BindingPart, BindingPattern, Trigger};
 use model::trigger::{AttributeSpec, Trigger as Spec, TriggerKind, TriggerState};
-use model::{Finding, Name, Span};
+use model::{AttributeName, Finding, Name, Span};
 
 pub(crate) fn builtin_trigger(builtin: &Builtin) -> Trigger {
     let name = |text| Name::new(text).expect("INVARIANT: built-in names are names");
+    let attribute_name = |text: &str| AttributeName::new(text).expect("INVARIANT: built-in attributes have names");
     let mut attributes: Vec<Attribute> = builtin
         .attributes
         .iter()
-        .map(|(attribute, ty)| Attribute { name: name(attribute), ty: *ty, required: false })
+        .map(|(attribute, ty)| Attribute { name: attribute_name(attribute), ty: *ty, required: false })
         .collect();
     attributes.sort_by(|a, b| a.name.cmp(&b.name));
     Trigger {
@@ -18,7 +19,11 @@ pub(crate) fn builtin_trigger(builtin: &Builtin) -> Trigger {
         kind: builtin.kind,
         state: TriggerState::Ready,
         bind: builtin.bind,
-        binding: None,
+        // A row is named by its table and the column that table's key has (J6).
+        binding: builtin.table.map(|table| {
+            let key = attribute_name(&format!("{table}id"));
+            BindingPattern(vec![BindingPart::Fixed(format!("{table}/").into()), BindingPart::Attribute(key)])
+        }),
         attributes,
         max_age_ms: Spec::MAX_AGE_DEFAULT_MS,
         version: 0,
@@ -48,8 +53,11 @@ pub(crate) fn trigger(name: &Name, spec: &Spec, version: u32, findings: &mut Vec
     if spec.max_age.as_ref().is_some_and(|span| span.negative || span.is_zero()) {
         error("trigger_max_age", "spec.max_age", "an age is more than nothing, such as 24h".to_owned());
     }
-    let attribute =
-        |(name, spec): (&Name, &AttributeSpec)| Attribute { name: name.clone(), ty: spec.ty, required: spec.required };
+    let attribute = |(name, spec): (&AttributeName, &AttributeSpec)| Attribute {
+        name: name.clone(),
+        ty: spec.ty,
+        required: spec.required,
+    };
     Trigger {
         name: name.clone(),
         kind: spec.kind,
@@ -73,7 +81,7 @@ fn binding(pattern: &str, spec: &Spec, error: &mut impl FnMut(&'static str, &str
     for part in &pattern.0 {
         let BindingPart::Attribute(attribute) = part else { continue };
         if !spec.attributes.contains_key(attribute) {
-            let hint = crate::hint(attribute, spec.attributes.keys().map(Name::as_str));
+            let hint = crate::hint(attribute, spec.attributes.keys().map(AttributeName::as_str));
             let message = format!("{{{attribute}}} is not an attribute of the trigger{hint}");
             error("binding_unknown_attribute", "spec.binding", message);
         }
@@ -99,7 +107,8 @@ fn binding_pattern(pattern: &str) -> Result<BindingPattern, String> {
     while let Some((before, after)) = rest.split_once('{') {
         let (attribute, tail) = after.split_once('}').ok_or_else(|| wrong("a `{` is not closed"))?;
         fixed(before, &mut parts)?;
-        let attribute = Name::new(attribute).map_err(|_| wrong("between `{` and `}` stands an attribute's name"))?;
+        let attribute =
+            AttributeName::new(attribute).map_err(|_| wrong("between `{` and `}` stands an attribute's name"))?;
         parts.push(BindingPart::Attribute(attribute));
         rest = tail;
     }

@@ -1,6 +1,6 @@
 //! Who uses which triggers and messages (C7), read from the documents.
 
-use crate::{Catalog, mappings};
+use crate::{Catalog, JourneyVersion, mappings};
 use model::Name;
 use model::document::{DocumentId, Kind};
 use model::journey::{self as doc, Journey, JourneyState};
@@ -12,6 +12,8 @@ use std::fmt;
 pub struct Use {
     pub journey: Name,
     pub live: bool,
+    /// Of an older version that people may still be inside of; None: the journey as its document says it now.
+    pub version: Option<u32>,
     pub role: Role,
     /// Of roles within a step.
     pub step: Option<Name>,
@@ -45,6 +47,9 @@ impl Role {
 
 impl fmt::Display for Use {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(version) = self.version {
+            write!(f, "version {version} of ")?;
+        }
         let live = if self.live { "live " } else { "" };
         write!(f, "the {live}journey {} ({}", self.journey, self.role.as_str())?;
         match &self.step {
@@ -54,13 +59,31 @@ impl fmt::Display for Use {
     }
 }
 
-/// What `journey` uses, and where.
-pub(crate) fn of(catalog: &Catalog, journey: &Name, spec: &Journey) -> BTreeSet<(DocumentId, Use)> {
+/// What `journey` uses as its document says it now, and where.
+pub(crate) fn of_document(catalog: &Catalog, journey: &Name, spec: &Journey) -> BTreeSet<(DocumentId, Use)> {
+    let compiled = catalog.journey(journey).and_then(|journey| journey.versions.last());
+    of(catalog, journey, spec, compiled.map(AsRef::as_ref), None)
+}
+
+/// What those inside an older version of a journey need; nobody enters it any more.
+pub(crate) fn of_older(catalog: &Catalog, version: &JourneyVersion) -> BTreeSet<(DocumentId, Use)> {
+    let mut found = of(catalog, &version.journey, version.spec(), Some(version), Some(version.version));
+    found.retain(|(_, by)| by.role != Role::Start);
+    found
+}
+
+fn of(
+    catalog: &Catalog,
+    journey: &Name,
+    spec: &Journey,
+    compiled: Option<&JourneyVersion>,
+    version: Option<u32>,
+) -> BTreeSet<(DocumentId, Use)> {
     let mut found = BTreeSet::new();
     let live = spec.state == JourneyState::Live;
     let mut add = |kind: Kind, name: &Name, role: Role, step: Option<&Name>| {
         let id = DocumentId { kind, name: name.clone() };
-        found.insert((id, Use { journey: journey.clone(), live, role, step: step.cloned() }));
+        found.insert((id, Use { journey: journey.clone(), live, version, role, step: step.cloned() }));
     };
     add(Kind::Trigger, &spec.start.trigger, Role::Start, None);
     spec.exits.iter().for_each(|exit| add(Kind::Trigger, &exit.trigger, Role::Exit, None));
@@ -77,8 +100,7 @@ pub(crate) fn of(catalog: &Catalog, journey: &Name, spec: &Journey) -> BTreeSet<
             add(Kind::Message, &send.message, Role::Send, Some(&step.id));
         }
     });
-    let version = catalog.journey(journey).and_then(|journey| journey.versions.last());
-    for name in version.map(|version| mappings::remembers(catalog, version)).unwrap_or_default() {
+    for name in compiled.map(|compiled| mappings::remembers(catalog, compiled)).unwrap_or_default() {
         add(Kind::Trigger, &name, Role::Reads, None);
     }
     found

@@ -26,7 +26,10 @@ impl Facts for World {
         }
     }
     fn now(&self) -> Timestamp {
-        Timestamp::MIN
+        Timestamp::EPOCH
+    }
+    fn zone(&self) -> calendar::Zone {
+        calendar::Zone::utc()
     }
 }
 

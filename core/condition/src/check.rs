@@ -192,12 +192,10 @@ impl Checker<'_> {
         let hint = if matches!(self.schema.lookup(&["event", root]), Lookup::Known { .. }) {
             format!("; did you mean event.{root}?")
         } else {
-            let near = model::nearest::nearest(root, ["event", "profile", "trigger", "record", "steps", "now"]);
+            let near = model::nearest::nearest(root, ["event", "profile", "trigger", "now"]);
             near.map(|near| format!("; did you mean {near}?")).unwrap_or_default()
         };
-        let message = format!(
-            "`{text}` is not known; a condition reads event, profile, trigger.<name>, record, steps.<id> and now{hint}"
-        );
+        let message = format!("`{text}` is not known; a condition reads event, profile, trigger.<name> and now{hint}");
         self.problem("condition_unknown_path", expr, message)
     }
 

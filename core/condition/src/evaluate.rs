@@ -15,6 +15,9 @@ pub trait Facts {
     fn root(&self, root: &Root) -> Option<&Attributes>;
     /// The record's stamp (E12).
     fn now(&self) -> Timestamp;
+    /// In which a date-time without offset is read: the profile's, else the journey's, else UTC (J8). Asked for only
+    /// when there is such a date-time.
+    fn zone(&self) -> calendar::Zone;
 }
 
 struct Nothing;
@@ -24,7 +27,10 @@ impl Facts for Nothing {
         None
     }
     fn now(&self) -> Timestamp {
-        Timestamp::MIN
+        Timestamp::EPOCH
+    }
+    fn zone(&self) -> calendar::Zone {
+        calendar::Zone::utc()
     }
 }
 
@@ -68,7 +74,7 @@ impl Path {
     fn read<'f>(&'f self, facts: &'f dyn Facts) -> Evaluated<Val<'f>> {
         let Some(value) = self.find(facts) else { return Err(Lack::Missing(self.text.clone())) };
         match (self.is_datetime, value) {
-            (true, Value::Text(text)) => match instant(text) {
+            (true, Value::Text(text)) => match instant(text, facts) {
                 Some(at) => Ok(Val::Time(at)),
                 None => unfit(format!("{} holds `{text}`, which is not a date-time", self.text)),
             },
@@ -87,7 +93,7 @@ impl Node {
             Node::HasMember(of, name) => has_member(of, name, facts),
             Node::Compare(comparison, left, right) => {
                 let (a, b) = (left.val(facts)?, right.val(facts)?);
-                compare(*comparison, &a, &b).ok_or_else(|| incomparable(left, &a, right, &b))
+                compare(*comparison, &a, &b, facts).ok_or_else(|| incomparable(left, &a, right, &b))
             }
             Node::In(item, list) => contained(item, list, facts),
             Node::Matches(text, pattern) => match text.val(facts)? {
@@ -195,7 +201,7 @@ fn contained(item: &Node, list: &Node, facts: &dyn Facts) -> Evaluated<bool> {
     let wanted = item.val(facts)?;
     let mut unfit_item = None;
     let mut is_it = |held: &Val<'_>| {
-        equals(&wanted, held).unwrap_or_else(|| {
+        equals(&wanted, held, facts).unwrap_or_else(|| {
             unfit_item.get_or_insert_with(|| held.kind());
             false
         })
@@ -274,7 +280,7 @@ fn call<'f>(function: Function, nodes: &'f [Node], facts: &'f dyn Facts) -> Eval
         (Function::UpperAscii, Val::Text(text), _) => Ok(Val::Text(text.to_ascii_uppercase().into())),
         (Function::Timestamp, at @ Val::Time(_), _) => Ok(at),
         (Function::Timestamp, Val::Text(text), _) => {
-            instant(&text).map_or_else(|| unfit(format!("`{text}` is not a date-time")), |at| Ok(Val::Time(at)))
+            instant(&text, facts).map_or_else(|| unfit(format!("`{text}` is not a date-time")), |at| Ok(Val::Time(at)))
         }
         (Function::Duration, duration @ Val::Duration(_), _) => Ok(duration),
         (Function::Duration, Val::Text(text), _) => match exact_duration(&text) {

@@ -16,7 +16,7 @@
 //! - dividing by zero, and a number too large to hold, are errors, also of floats;
 //! - comparing values of different types is an error, also with `==`, `!=` and `in`, except with `null`;
 //! - an attribute of type datetime is compared as an instant; a text is read as one beside `now` or `timestamp(…)`.
-//!   Without an offset it is read as UTC, except in a literal, where it is refused;
+//!   Without an offset it is local to the person (J8), except in a literal, where it is refused;
 //! - `has(…)` is whether there is a value: it is false of null, and of what lies below something absent;
 //! - the pattern of `matches` is a literal, compiled once.
 

@@ -1,5 +1,6 @@
 //! Values as they are met in evaluation, and what the operators do with them.
 
+use crate::Facts;
 use crate::node::{Arithmetic, Comparison, Constant};
 use jiff::{SignedDuration, Timestamp};
 use model::{Attributes, Span, Value};
@@ -107,14 +108,13 @@ fn duration_text(duration: SignedDuration) -> String {
     text
 }
 
-/// A date-time without an offset is read as UTC here: a condition has no zone of its own.
-pub(crate) fn instant(text: &str) -> Option<Timestamp> {
-    let text = text.trim();
-    if let Ok(at) = text.parse::<Timestamp>() {
-        return Some(at);
+/// A date-time without an offset is local to the person it is about, as a wait reads it too (J7, J8).
+pub(crate) fn instant(text: &str, facts: &dyn Facts) -> Option<Timestamp> {
+    // NOTE: the zone is looked up only when it is needed; most date-times have an offset.
+    match text.trim().parse::<Timestamp>() {
+        Ok(at) => Some(at),
+        Err(_) => calendar::read_instant(text, &facts.zone()).map(|read| read.at.to_jiff()),
     }
-    let local: jiff::civil::DateTime = text.parse().ok()?;
-    jiff::tz::TimeZone::UTC.to_timestamp(local).ok()
 }
 
 /// Of a duration without calendar units (J7).
@@ -124,18 +124,18 @@ pub(crate) fn exact_duration(text: &str) -> Option<SignedDuration> {
 }
 
 /// None: they cannot be compared so.
-pub(crate) fn compare(comparison: Comparison, left: &Val<'_>, right: &Val<'_>) -> Option<bool> {
+pub(crate) fn compare(comparison: Comparison, left: &Val<'_>, right: &Val<'_>, facts: &dyn Facts) -> Option<bool> {
     Some(match comparison {
-        Comparison::Equal => equals(left, right)?,
-        Comparison::NotEqual => !equals(left, right)?,
-        Comparison::Less => order(left, right)?.is_lt(),
-        Comparison::LessOrEqual => order(left, right)?.is_le(),
-        Comparison::Greater => order(left, right)?.is_gt(),
-        Comparison::GreaterOrEqual => order(left, right)?.is_ge(),
+        Comparison::Equal => equals(left, right, facts)?,
+        Comparison::NotEqual => !equals(left, right, facts)?,
+        Comparison::Less => order(left, right, facts)?.is_lt(),
+        Comparison::LessOrEqual => order(left, right, facts)?.is_le(),
+        Comparison::Greater => order(left, right, facts)?.is_gt(),
+        Comparison::GreaterOrEqual => order(left, right, facts)?.is_ge(),
     })
 }
 
-fn order(left: &Val<'_>, right: &Val<'_>) -> Option<Ordering> {
+fn order(left: &Val<'_>, right: &Val<'_>, facts: &dyn Facts) -> Option<Ordering> {
     match (left, right) {
         (Val::Int(left), Val::Int(right)) => Some(left.cmp(right)),
         (Val::Int(left), Val::Float(right)) => order_mixed(*left, *right),
@@ -145,8 +145,8 @@ fn order(left: &Val<'_>, right: &Val<'_>) -> Option<Ordering> {
         (Val::Time(left), Val::Time(right)) => Some(left.cmp(right)),
         (Val::Duration(left), Val::Duration(right)) => Some(left.cmp(right)),
         // An undeclared attribute holds its date-time as text.
-        (Val::Text(left), Val::Time(right)) => Some(instant(left)?.cmp(right)),
-        (Val::Time(left), Val::Text(right)) => Some(left.cmp(&instant(right)?)),
+        (Val::Text(left), Val::Time(right)) => Some(instant(left, facts)?.cmp(right)),
+        (Val::Time(left), Val::Text(right)) => Some(left.cmp(&instant(right, facts)?)),
         _ => None,
     }
 }
@@ -168,36 +168,37 @@ fn order_mixed(whole: i64, float: f64) -> Option<Ordering> {
 }
 
 /// None: they are of types that are never equal, which is a mistake and not `false` (T12).
-pub(crate) fn equals(left: &Val<'_>, right: &Val<'_>) -> Option<bool> {
+pub(crate) fn equals(left: &Val<'_>, right: &Val<'_>, facts: &dyn Facts) -> Option<bool> {
     match (left, right) {
         (Val::Null, Val::Null) => Some(true),
         (Val::Null, _) | (_, Val::Null) => Some(false),
         (Val::Bool(left), Val::Bool(right)) => Some(left == right),
-        (Val::List(left), Val::List(right)) => all_equal(left.iter().map(Val::of), right.iter().map(Val::of)),
+        (Val::List(left), Val::List(right)) => all_equal(left.iter().map(Val::of), right.iter().map(Val::of), facts),
         (Val::Items(left), Val::List(right)) | (Val::List(right), Val::Items(left)) => {
-            all_equal(left.iter().cloned(), right.iter().map(Val::of))
+            all_equal(left.iter().cloned(), right.iter().map(Val::of), facts)
         }
-        (Val::Items(left), Val::Items(right)) => all_equal(left.iter().cloned(), right.iter().cloned()),
+        (Val::Items(left), Val::Items(right)) => all_equal(left.iter().cloned(), right.iter().cloned(), facts),
         (Val::Map(left), Val::Map(right)) => {
             if left.len() != right.len() || left.iter().zip(right.iter()).any(|((one, _), (other, _))| one != other) {
                 return Some(false);
             }
-            all_equal(left.iter().map(|(_, held)| Val::of(held)), right.iter().map(|(_, held)| Val::of(held)))
+            all_equal(left.iter().map(|(_, held)| Val::of(held)), right.iter().map(|(_, held)| Val::of(held)), facts)
         }
-        (left, right) => order(left, right).map(Ordering::is_eq),
+        (left, right) => order(left, right, facts).map(Ordering::is_eq),
     }
 }
 
 fn all_equal<'a, 'b>(
     left: impl ExactSizeIterator<Item = Val<'a>>,
     right: impl ExactSizeIterator<Item = Val<'b>>,
+    facts: &dyn Facts,
 ) -> Option<bool> {
     if left.len() != right.len() {
         return Some(false);
     }
     let mut fits = true;
     for (left, right) in left.zip(right) {
-        match equals(&left, &right) {
+        match equals(&left, &right, facts) {
             Some(true) => {}
             Some(false) => return Some(false),
             None => fits = false,

@@ -24,6 +24,7 @@ impl Schema for Shop {
 struct World {
     event: Attributes,
     profile: Attributes,
+    zone: &'static str,
 }
 
 impl Facts for World {
@@ -38,11 +39,15 @@ impl Facts for World {
     fn now(&self) -> Timestamp {
         Timestamp::parse("2026-05-01T09:00:00Z").unwrap()
     }
+    fn zone(&self) -> calendar::Zone {
+        calendar::Zone::find(self.zone).unwrap()
+    }
 }
 
 fn world() -> World {
     let json = |text| serde_json::from_str(text).unwrap();
     World {
+        zone: "UTC",
         event: json(
             r#"{"cart_total": 80, "starts_at": "2026-05-02T09:00:00Z", "gift": true,
                 "items": [{"sku": "a"}, {"sku": "b"}], "big": 9007199254740993}"#,
@@ -327,9 +332,9 @@ fn bad_conditions_say_what_is_wrong_and_where() {
     null
         condition_type: the condition `null` gives null; expected true or false (column 1)
     cart_total > 5
-        condition_unknown_path: `cart_total` is not known; a condition reads event, profile, trigger.<name>, record, steps.<id> and now; did you mean event.cart_total? (column 1)
+        condition_unknown_path: `cart_total` is not known; a condition reads event, profile, trigger.<name> and now; did you mean event.cart_total? (column 1)
     events.cart_total > 5
-        condition_unknown_path: `events.cart_total` is not known; a condition reads event, profile, trigger.<name>, record, steps.<id> and now; did you mean event? (column 1)
+        condition_unknown_path: `events.cart_total` is not known; a condition reads event, profile, trigger.<name> and now; did you mean event? (column 1)
     profile == 1
         condition_unknown_path: `profile` alone is not a value; name an attribute of it, such as profile.id (column 1)
     trigger.bought
@@ -528,4 +533,29 @@ fn an_expression_gives_a_value_of_its_type() {
     }
     let (expression, _) = Expression::compile("profile.gone", &Shop).unwrap();
     assert_eq!(expression.evaluate(&world()), Err(Lack::Missing("profile.gone".into())));
+}
+
+/// At 11:00 in Berlin, 10:00 there is past; read as UTC it would be an hour ahead.
+#[test]
+fn a_date_time_without_offset_is_local_to_the_person() {
+    let check = |source: &str, starts_at: &str, zone: &'static str| {
+        let mut world = World { zone, ..world() };
+        world.event.insert("starts_at", starts_at.into());
+        world.profile.insert("seen_at", starts_at.into());
+        let (condition, _) = Condition::compile(source, &Shop).unwrap();
+        condition.evaluate(&world)
+    };
+    for source in [
+        "event.starts_at > now",
+        "profile.seen_at > now",
+        "now < profile.seen_at",
+        "timestamp(profile.seen_at) > now",
+        "timestamp(profile.seen_at) - now > duration('0s')",
+        "!(profile.seen_at in [now]) && profile.seen_at > now",
+    ] {
+        assert_eq!(check(source, "2026-05-01T10:00", "Europe/Berlin"), Outcome::False, "{source}");
+        assert_eq!(check(source, "2026-05-01T10:00", "UTC"), Outcome::True, "{source}");
+        assert_eq!(check(source, "2026-05-01T10:00Z", "Europe/Berlin"), Outcome::True, "{source}");
+    }
+    assert_eq!(check("profile.seen_at in [now]", "2026-05-01T11:00", "Europe/Berlin"), Outcome::True);
 }

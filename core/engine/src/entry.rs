@@ -36,7 +36,7 @@ impl Apply<'_> {
         if start.to.is_some_and(|to| now >= to) {
             return Err(Refusal::AfterWindow);
         }
-        let seen = match test(start.listener.condition.as_ref(), &self.view_of_event(occurrence.attributes)) {
+        let seen = match test(start.listener.condition.as_ref(), &self.view_of_event(occurrence.attributes, version)) {
             Tested::True(seen) => seen,
             Tested::False(seen) => return Err(Refusal::ConditionFalse { seen }),
             Tested::Failed(why) => return Err(Refusal::ConditionError { why }),
@@ -69,8 +69,9 @@ impl Apply<'_> {
                 if now < next_at { Err(Refusal::TooSoon { next_at }) } else { Ok(()) }
             }
             RepeatMode::Always => {
-                let Some(binding_id) = occurrence.binding_id else { return Ok(()) };
-                let same = inside.any(|participant| participant.binding_id.as_deref() == Some(binding_id));
+                let same = inside.any(|participant| {
+                    catalog::binding::is_same(participant.binding_id.as_deref(), occurrence.binding_id)
+                });
                 if same { Err(Refusal::SameBinding) } else { Ok(()) }
             }
             RepeatMode::Once | RepeatMode::OnceAtATime | RepeatMode::Restart => Ok(()),

@@ -1,6 +1,7 @@
 //! What conditions, mappings and templates can see: borrowed views of the state, nothing copied.
 
-use crate::state::Participant;
+use crate::state::{Participant, time_zone_of};
+use calendar::Zone;
 use catalog::JourneyVersion;
 use model::{Attributes, Timestamp};
 use template::DataRef;
@@ -12,6 +13,8 @@ pub(crate) struct View<'a> {
     pub event: &'a Attributes,
     pub profile: &'a Attributes,
     pub inside: Option<Inside<'a>>,
+    /// The journey's (J8).
+    pub zone: Option<&'a str>,
     pub now: Timestamp,
 }
 
@@ -29,7 +32,8 @@ impl<'a> View<'a> {
         profile: &'a Attributes,
         now: Timestamp,
     ) -> Self {
-        View { event: &participant.event, profile, inside: Some(Inside { participant, version }), now }
+        let (inside, zone) = (Some(Inside { participant, version }), version.zone.as_deref());
+        View { event: &participant.event, profile, inside, zone, now }
     }
 
     /// As a `where` sees the event `event`.
@@ -61,6 +65,10 @@ impl condition::Facts for View<'_> {
 
     fn now(&self) -> Timestamp {
         self.now
+    }
+
+    fn zone(&self) -> Zone {
+        Zone::resolve(time_zone_of(self.profile), self.zone).zone
     }
 }
 

@@ -106,7 +106,7 @@ impl Apply<'_> {
             let journey = self.ctx.catalog.journey(&record.journey);
             let Some(version) = journey.and_then(|journey| journey.versions.last()) else { continue };
             let after_ms = self.ctx.now.ms_since(ended_at);
-            let view = self.view_of_event(occurrence.attributes);
+            let view = self.view_of_event(occurrence.attributes, version);
             for goal in open_goals(version, record, occurrence).filter(|goal| after_ms <= goal.window_ms) {
                 tested.push(test_goal(record, goal, None, &view));
             }

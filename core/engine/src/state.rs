@@ -49,7 +49,7 @@ impl Profile {
 
     /// Her zone's name, if she has one (J8).
     pub fn time_zone(&self) -> Option<&str> {
-        self.attributes.get("time_zone")?.as_text()
+        time_zone_of(&self.attributes)
     }
 
     pub fn participant(&self, id: ParticipantId) -> Option<&Participant> {
@@ -72,6 +72,11 @@ impl Profile {
             OutboxState::Planned | OutboxState::Claimed | OutboxState::Unknown => None,
         }))
     }
+}
+
+/// The zone that a profile with these attributes names, valid or not (J8).
+pub(crate) fn time_zone_of(profile: &Attributes) -> Option<&str> {
+    profile.get("time_zone")?.as_text()
 }
 
 /// Which kinds of record the person is known as (C5).

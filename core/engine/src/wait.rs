@@ -195,6 +195,7 @@ impl Apply<'_> {
         match &step.kind {
             StepKind::WaitFor(wait) => Flow::Go(wait.otherwise),
             StepKind::Wait(wait) => self.leave_wait(participant, version, step, wait, fire_at),
+            StepKind::Inert => self.fail(participant, step, "version_inert".into()),
             StepKind::Send { .. }
             | StepKind::Branch { .. }
             | StepKind::Split { .. }

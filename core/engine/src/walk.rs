@@ -28,8 +28,9 @@ impl Apply<'_> {
     }
 
     /// As the condition of a start sees an event: nobody is inside yet.
-    pub(crate) fn view_of_event<'v>(&'v self, event: &'v Attributes) -> View<'v> {
-        View { event, profile: &self.profile.attributes, inside: None, now: self.ctx.now }
+    pub(crate) fn view_of_event<'v>(&'v self, event: &'v Attributes, version: &'v JourneyVersion) -> View<'v> {
+        let zone = version.zone.as_deref();
+        View { event, profile: &self.profile.attributes, inside: None, zone, now: self.ctx.now }
     }
 
     /// Walks the participant, which was taken out of the profile, from `next` on, and puts it back at `at` unless it
@@ -80,6 +81,8 @@ impl Apply<'_> {
             }
             StepKind::GoTo(target) => Flow::Go(Some(*target)),
             StepKind::Exit { reason } => Flow::End(reason.clone()),
+            // A timer or provider that comes back to a version which cannot be compiled any more.
+            StepKind::Inert => self.fail(participant, step, "version_inert".into()),
         }
     }
 

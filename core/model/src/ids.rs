@@ -142,13 +142,98 @@ impl KeySlot {
     pub const INSTALLATION: KeySlot = KeySlot(0);
 }
 
-/// The name of a document: `[a-z][a-z0-9_]*`, at most 100 bytes.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Name(Text);
+macro_rules! name {
+    ($(#[$doc:meta])* $name:ident, $pattern:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(Text);
+
+        impl $name {
+            pub const BYTES_MAX: usize = 100;
+
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+
+            pub fn as_text(&self) -> &Text {
+                &self.0
+            }
+        }
+
+        impl std::borrow::Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl std::ops::Deref for $name {
+            type Target = str;
+            fn deref(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl PartialEq<str> for $name {
+            fn eq(&self, other: &str) -> bool {
+                self.0 == other
+            }
+        }
+
+        impl PartialEq<&str> for $name {
+            fn eq(&self, other: &&str) -> bool {
+                self.0 == *other
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Debug::fmt(self.as_str(), f)
+            }
+        }
+
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(self)
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+                $name::new(&text).map_err(serde::de::Error::custom)
+            }
+        }
+
+        impl schemars::JsonSchema for $name {
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                stringify!($name).into()
+            }
+            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                schemars::json_schema!({"type": "string", "pattern": $pattern, "maxLength": $name::BYTES_MAX})
+            }
+        }
+    };
+}
+
+name!(
+    /// The name of a document, and the id of a step: `[a-z][a-z0-9_]*`, at most 100 bytes.
+    Name,
+    "^[a-z][a-z0-9_]*$"
+);
+name!(
+    /// The name of an attribute: `[A-Za-z_][A-Za-z0-9_]*`, at most 100 bytes. Senders choose theirs, `orderId` too, and
+    /// conditions and templates can read any of them as a path.
+    AttributeName,
+    "^[A-Za-z_][A-Za-z0-9_]*$"
+);
 
 impl Name {
-    pub const BYTES_MAX: usize = 100;
-
     /// # Errors
     /// What is wrong with `text`, as a sentence for its writer.
     pub fn new(text: &str) -> Result<Self, String> {
@@ -164,72 +249,24 @@ impl Name {
             ))
         }
     }
-
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    pub fn as_text(&self) -> &Text {
-        &self.0
-    }
 }
 
-impl std::borrow::Borrow<str> for Name {
-    fn borrow(&self) -> &str {
-        &self.0
-    }
-}
-
-impl std::ops::Deref for Name {
-    type Target = str;
-    fn deref(&self) -> &str {
-        &self.0
-    }
-}
-
-impl PartialEq<str> for Name {
-    fn eq(&self, other: &str) -> bool {
-        self.0 == other
-    }
-}
-
-impl PartialEq<&str> for Name {
-    fn eq(&self, other: &&str) -> bool {
-        self.0 == *other
-    }
-}
-
-impl fmt::Display for Name {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl fmt::Debug for Name {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(self.as_str(), f)
-    }
-}
-
-impl serde::Serialize for Name {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self)
-    }
-}
-
-impl<'de> serde::Deserialize<'de> for Name {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-        Name::new(&text).map_err(serde::de::Error::custom)
-    }
-}
-
-impl schemars::JsonSchema for Name {
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "Name".into()
-    }
-    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({"type": "string", "pattern": "^[a-z][a-z0-9_]*$", "maxLength": 100})
+impl AttributeName {
+    /// # Errors
+    /// What is wrong with `text`, as a sentence for its writer.
+    pub fn new(text: &str) -> Result<Self, String> {
+        let mut chars = text.chars();
+        let first_fits = chars.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_');
+        let rest_fits = chars.all(|c| c.is_ascii_alphanumeric() || c == '_');
+        if first_fits && rest_fits && text.len() <= Self::BYTES_MAX {
+            Ok(AttributeName(text.into()))
+        } else {
+            Err(format!(
+                "`{text}` is not the name of an attribute; expected a letter or `_`, then letters, digits and `_`, at \
+                 most {} in all",
+                Self::BYTES_MAX
+            ))
+        }
     }
 }
 
@@ -257,6 +294,16 @@ mod tests {
         assert!(Name::new("abandoned_cart2").is_ok());
         for bad in ["", "2cart", "Cart", "cart-left", "cart left", &"a".repeat(101)] {
             assert!(Name::new(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_attribute_is_named_as_its_sender_likes() {
+        for good in ["orderId", "OrderID", "_internal", "order_id", "utm2"] {
+            assert!(AttributeName::new(good).is_ok(), "{good}");
+        }
+        for bad in ["", "2nd", "order id", "order-id", "größe", "a.b", &"a".repeat(101)] {
+            assert!(AttributeName::new(bad).is_err(), "{bad}");
         }
     }
 }

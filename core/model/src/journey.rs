@@ -1,7 +1,7 @@
 //! The journey document: start, exits, goals and steps, without pixels (design §5).
 
 use crate::local_time::{LocalTime, Weekdays, Window};
-use crate::{Name, Span, Timestamp, Value};
+use crate::{AttributeName, Name, Span, Timestamp, Value};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -404,7 +404,7 @@ impl Arm {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Update {
-    pub attributes: BTreeMap<Name, Mapping>,
+    pub attributes: BTreeMap<AttributeName, Mapping>,
 }
 
 /// Raises a custom trigger for the same profile.
@@ -413,7 +413,7 @@ pub struct Update {
 pub struct Raise {
     pub trigger: Name,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub attributes: BTreeMap<Name, Mapping>,
+    pub attributes: BTreeMap<AttributeName, Mapping>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub binding_id: Option<Mapping>,
 }

@@ -23,7 +23,9 @@ pub use document::{Document, Documents, Kind};
 pub use event::Event;
 pub use finding::{Finding, Severity};
 pub use identity::{Identity, IdentityKind};
-pub use ids::{CatalogVersion, EffectId, KeySlot, Lsn, Name, ParticipantId, PartitionId, ProfileId, Text};
+pub use ids::{
+    AttributeName, CatalogVersion, EffectId, KeySlot, Lsn, Name, ParticipantId, PartitionId, ProfileId, Text,
+};
 pub use span::Span;
 pub use time::Timestamp;
 pub use value::{Attributes, Value};

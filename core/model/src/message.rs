@@ -32,6 +32,9 @@ pub struct Message {
     /// email: the body as HTML; outputs are escaped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub html: Option<String>,
+    /// email: the body as MJML, in place of `html`, which is made of it; outputs are escaped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mjml: Option<String>,
     /// email: the body, or its alternative, as plain text; sms: the text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,

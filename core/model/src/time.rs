@@ -2,12 +2,16 @@
 
 use std::fmt;
 
-/// An instant in milliseconds since 1970-01-01T00:00:00Z. Names of fields that hold one end in `_at`.
+/// An instant in milliseconds since 1970-01-01T00:00:00Z, before it too: people have birth dates. Names of fields that
+/// hold one end in `_at`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
 
 impl Timestamp {
-    pub const MIN: Timestamp = Timestamp(0);
+    /// 0001-01-01T00:00:00Z.
+    pub const MIN: Timestamp = Timestamp(-62_135_596_800_000);
+    /// No record is stamped earlier, whatever the machine's clock says: the log and the books count from here.
+    pub const EPOCH: Timestamp = Timestamp(0);
     /// 9999-12-30T22:00:00Z, the latest instant that every part of the system can print.
     pub const MAX: Timestamp = Timestamp(253_402_207_200_000);
 
@@ -73,5 +77,20 @@ impl schemars::JsonSchema for Timestamp {
     }
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
         schemars::json_schema!({"type": "string", "format": "date-time"})
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn instants_before_the_epoch_are_what_they_say() {
+        for text in ["1965-03-01T00:00:00Z", "0001-01-01T00:00:00Z", "9999-12-30T22:00:00Z"] {
+            assert_eq!(Timestamp::parse(text).unwrap().to_string(), text);
+        }
+        assert_eq!(Timestamp::from_ms(i64::MIN), Timestamp::MIN);
+        assert_eq!(Timestamp::MIN.to_string(), "0001-01-01T00:00:00Z");
+        assert_eq!(Timestamp::EPOCH, Timestamp::default());
     }
 }

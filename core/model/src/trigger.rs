@@ -1,6 +1,6 @@
 //! The trigger document: an entry of the catalog (C1–C5).
 
-use crate::{Name, Span};
+use crate::{AttributeName, Span};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -27,7 +27,7 @@ pub struct Trigger {
     pub binding: Option<String>,
     /// At most 100 (C4).
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub attributes: BTreeMap<Name, AttributeSpec>,
+    pub attributes: BTreeMap<AttributeName, AttributeSpec>,
     /// Events older than this are `late` (E6). Default: `24h`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_age: Option<Span>,

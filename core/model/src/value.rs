@@ -20,7 +20,8 @@ pub enum Value {
 }
 
 impl Value {
-    /// How deep lists and maps may nest in each other; intake refuses more, and a mapping that makes more fails.
+    /// How deep lists and maps may nest in each other, everywhere: intake refuses more, so does a publish, and a mapping
+    /// that makes more fails. The codecs read no more and write no more.
     pub const DEPTH_MAX: usize = 16;
 
     /// The kind of value, as error messages say it.
@@ -42,6 +43,10 @@ impl Value {
             Value::List(items) => 1 + items.iter().map(Value::depth).max().unwrap_or(0),
             Value::Map(map) => 1 + map.iter().map(|(_, value)| value.depth()).max().unwrap_or(0),
         }
+    }
+
+    pub fn is_too_deep(&self) -> bool {
+        self.depth() > Self::DEPTH_MAX
     }
 
     pub fn as_text(&self) -> Option<&str> {
@@ -75,6 +80,9 @@ impl From<bool> for Value {
 pub struct Attributes(Vec<(Text, Value)>);
 
 impl Attributes {
+    /// Names in one object that comes from outside. More are refused while they are read, at the first one too many.
+    pub const COUNT_MAX: usize = 1_000;
+
     pub fn new() -> Self {
         Self::default()
     }
@@ -124,11 +132,18 @@ impl Attributes {
 impl<N: Into<Text>> FromIterator<(N, Value)> for Attributes {
     /// Of a name given twice the last value holds, as in JSON.
     fn from_iter<I: IntoIterator<Item = (N, Value)>>(pairs: I) -> Self {
-        let mut attributes = Attributes::new();
-        for (name, value) in pairs {
-            attributes.insert(name, value);
-        }
-        attributes
+        let mut pairs: Vec<(Text, Value)> = pairs.into_iter().map(|(name, value)| (name.into(), value)).collect();
+        // NOTE: sorted once. To insert each at its place would move half of them for every name that comes late.
+        pairs.sort_by(|(one, _), (other, _)| one.cmp(other));
+        // The sort is stable, so of equal names the last given stands last; it moves to the place that is kept.
+        pairs.dedup_by(|later, kept| {
+            let is_same = later.0 == kept.0;
+            if is_same {
+                std::mem::swap(later, kept);
+            }
+            is_same
+        });
+        Attributes(pairs)
     }
 }
 
@@ -194,7 +209,8 @@ impl<'de> Visitor<'de> for ValueVisitor {
         Ok(Value::Int(number))
     }
     fn visit_u64<E>(self, number: u64) -> Result<Value, E> {
-        Ok(i64::try_from(number).map_or(Value::Float(number as f64), Value::Int))
+        // A float would round it: as text it keeps its digits, and a trigger's schema says whether that will do (E8).
+        Ok(i64::try_from(number).map_or_else(|_| Value::Text(number.to_string().into()), Value::Int))
     }
     fn visit_f64<E>(self, number: f64) -> Result<Value, E> {
         Ok(Value::Float(number))
@@ -223,11 +239,15 @@ impl<'de> Visitor<'de> for AttributesVisitor {
         f.write_str("an object of attributes")
     }
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Attributes, A::Error> {
-        let mut attributes = Attributes::new();
-        while let Some((name, value)) = map.next_entry::<Text, Value>()? {
-            attributes.insert(name, value);
+        let mut pairs: Vec<(Text, Value)> = Vec::new();
+        while let Some(pair) = map.next_entry::<Text, Value>()? {
+            if pairs.len() == Attributes::COUNT_MAX {
+                let message = format!("an object has more than {} attributes", Attributes::COUNT_MAX);
+                return Err(serde::de::Error::custom(message));
+            }
+            pairs.push(pair);
         }
-        Ok(attributes)
+        Ok(pairs.into_iter().collect())
     }
 }
 
@@ -265,5 +285,35 @@ mod tests {
         let attributes: Attributes = serde_json::from_str(r#"{"b":1,"a":2,"b":3}"#).unwrap();
         assert_eq!(attributes.get("b"), Some(&Value::Int(3)));
         assert_eq!(attributes.len(), 2);
+        let attributes: Attributes =
+            [("a", 1), ("b", 2), ("a", 3), ("a", 4)].map(|(n, v)| (n, Value::Int(v))).into_iter().collect();
+        assert_eq!(serde_json::to_string(&attributes).unwrap(), r#"{"a":4,"b":2}"#);
+    }
+
+    /// Named from the last to the first, each had to be put before all others: 400 GB moved for one request of 1 MiB.
+    #[test]
+    fn too_many_attributes_are_refused_before_they_are_kept() {
+        let object = |count: usize| {
+            let pairs: Vec<String> = (0..count).rev().map(|at| format!(r#""{at:06}":1"#)).collect();
+            format!("{{{}}}", pairs.join(","))
+        };
+        let most: Attributes = serde_json::from_str(&object(Attributes::COUNT_MAX)).unwrap();
+        assert_eq!(most.len(), Attributes::COUNT_MAX);
+        assert!(most.iter().map(|(name, _)| name).is_sorted());
+        // What stands behind the first one too many is not even looked at: it is no JSON.
+        let flood = object(Attributes::COUNT_MAX + 1).replace('}', ",\"x\":nonsense");
+        let error = serde_json::from_str::<Attributes>(&flood).unwrap_err().to_string();
+        assert!(error.starts_with("an object has more than 1000 attributes"), "{error}");
+        let nested = format!(r#"{{"a":[{flood}]}}"#);
+        assert!(serde_json::from_str::<Attributes>(&nested).is_err());
+    }
+
+    #[test]
+    fn a_whole_number_is_never_rounded() {
+        let read = |json: &str| serde_json::from_str::<Value>(json).unwrap();
+        assert_eq!(read("9223372036854775807"), Value::Int(i64::MAX));
+        assert_eq!(read("-9223372036854775808"), Value::Int(i64::MIN));
+        assert_eq!(read("9223372036854775808"), Value::from("9223372036854775808"));
+        assert_eq!(read("18446744073709551615"), Value::from("18446744073709551615"));
     }
 }

@@ -4,7 +4,7 @@
 
 use model::document::{DEPTH_MAX, FILE_BYTES_MAX, json_schema, read_documents};
 use model::journey::{self, Branch, ExitStep, Mapping, MappingFrom, Send, Split, Step, Until, UntilAttribute, When};
-use model::{Attributes, Document, Name, Span, Value};
+use model::{AttributeName, Attributes, Document, Name, Span, Value};
 use proptest::prelude::*;
 use std::path::Path;
 
@@ -324,6 +324,10 @@ fn name() -> impl Strategy<Value = Name> {
     "[a-z][a-z0-9_]{0,8}".prop_map(|text| Name::new(&text).unwrap())
 }
 
+fn attribute_name() -> impl Strategy<Value = AttributeName> {
+    "[A-Za-z_][A-Za-z0-9_]{0,8}".prop_map(|text| AttributeName::new(&text).unwrap())
+}
+
 /// Texts among them that YAML could take for something else.
 fn text() -> impl Strategy<Value = String> {
     const TRICKY: &[&str] = &[
@@ -448,7 +452,7 @@ fn step() -> impl Strategy<Value = Step> {
                 journey::Wait { duration: None, until: Some(Until::Instant(at)), if_late_over: None, late: None };
             Step { wait: Some(wait), ..bare(id) }
         }),
-        (name(), proptest::collection::btree_map(name(), mapping(), 0..3))
+        (name(), proptest::collection::btree_map(attribute_name(), mapping(), 0..3))
             .prop_map(move |(id, attributes)| Step { update: Some(journey::Update { attributes }), ..bare(id) }),
         (name(), name(), proptest::option::of(mapping())).prop_map(move |(id, trigger, binding_id)| {
             // A binding id that is null is none.

@@ -20,7 +20,7 @@ fn main() {
     );
     let profile: Attributes = [("first_name", Value::from("Ada"))].into_iter().collect();
     let event: Attributes = [("cart_id", Value::from("c1")), ("cart_total", Value::Int(80))].into_iter().collect();
-    let data = Roots::new(Timestamp::MIN).with("profile", &profile).with("event", &event);
+    let data = Roots::new(Timestamp::EPOCH).with("profile", &profile).with("event", &event);
     let (limits, signer) = (Limits::default(), Signer::new([3; 32], "https://go.example.org"));
     let template = Template::compile(&source, Format::Html).expect("the example compiles");
     let plain = Template::compile("A subject without variables", Format::Text).expect("the example compiles");

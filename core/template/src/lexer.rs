@@ -157,12 +157,12 @@ fn after_name<'a>(inside: &'a str, name: &str) -> Option<&'a str> {
     inside.trim_start().strip_prefix(name).map(str::trim_start)
 }
 
-fn find_open(text: &str) -> Option<usize> {
+pub(crate) fn find_open(text: &str) -> Option<usize> {
     text.as_bytes().windows(2).position(|pair| pair == b"{{" || pair == b"{%")
 }
 
 /// The place of `close` in `code`, not counting those inside text literals.
-fn find_close(code: &str, close: &str) -> Option<usize> {
+pub(crate) fn find_close(code: &str, close: &str) -> Option<usize> {
     let bytes = code.as_bytes();
     let mut quote = None;
     for (at, byte) in bytes.iter().enumerate() {

@@ -25,7 +25,7 @@
 //!
 //! let template = Template::compile("Hello {{ profile.first_name | upcase }},", Format::Text)?;
 //! let nobody = model::Attributes::new();
-//! let data = Roots::new(model::Timestamp::MIN).with("profile", &nobody);
+//! let data = Roots::new(model::Timestamp::EPOCH).with("profile", &nobody);
 //! let rendered = template.render(&data, &Limits::default())?;
 //! assert_eq!(rendered.text, "Hello ,");
 //! assert_eq!(rendered.missing, ["profile.first_name"]);
@@ -36,6 +36,7 @@ pub mod data;
 mod date;
 mod filters;
 mod lexer;
+pub mod mjml;
 mod render;
 mod syntax;
 pub mod tracking;

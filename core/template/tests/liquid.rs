@@ -44,7 +44,7 @@ fn complete_data_reads_the_same_as_in_the_liquid_crate() {
     let theirs = liquid::ParserBuilder::with_stdlib().build().unwrap();
     let their_data: liquid::Object = serde_json::from_str(&format!(r#"{{"d": {DATA}}}"#)).unwrap();
     let ours: Attributes = serde_json::from_str(DATA).unwrap();
-    let data = Roots::new(Timestamp::MIN).with("d", &ours);
+    let data = Roots::new(Timestamp::EPOCH).with("d", &ours);
     for source in SOURCES {
         let expected = theirs.parse(source).unwrap().render(&their_data).unwrap();
         let rendered = Template::compile(source, Format::Text).unwrap().render(&data, &Limits::default()).unwrap();

@@ -102,7 +102,7 @@ impl Shared {
             signer: ArcSwapOption::empty(),
             status: ArcSwap::from_pointee(Status::Starting),
             recovered: ArcSwapOption::empty(),
-            checkpointed: watch::Sender::new((Lsn(0), Timestamp::MIN)),
+            checkpointed: watch::Sender::new((Lsn(0), Timestamp::EPOCH)),
             outside,
             tail: broadcast::Sender::new(1_024),
             watched: Watched::default(),

@@ -12,8 +12,8 @@ pub(crate) const ITEMS_MAX: usize = 10_000;
 const NAME_BYTES_MAX: usize = 200;
 /// Identities of one item.
 const IDENTITIES_MAX: usize = 20;
-/// Attributes of one item, counted at its top level.
-const ATTRIBUTES_MAX: usize = 1_000;
+/// Longest binding id.
+const BINDING_BYTES_MAX: usize = 256;
 
 /// What a request is mapped under.
 #[derive(Clone, Copy)]
@@ -32,14 +32,18 @@ pub struct Malformed(pub String);
 /// A request mapped: what to store, and what to answer if that works.
 #[derive(Debug, Default)]
 pub struct Received {
-    /// Rejected ones too: they count in the books (E4).
+    /// In order. Rejected events too, since they count in the books (E4); of rejected profiles there is nothing to store.
     pub items: Vec<Item>,
+    /// One for each item of the request, in order.
     pub results: Vec<ItemResult>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ItemResult {
+    /// The sender's, or the one that was made for an event without (E3).
     pub id: Option<Text>,
+    /// Of events: the trigger, as far as it could be read; empty else.
+    pub trigger: Text,
     pub outcome: ItemOutcome,
 }
 
@@ -81,55 +85,69 @@ impl Received {
             check(ctx, draft).map_err(|rejection| (id, trigger, rejection))
         });
         match checked {
-            Ok(item) => {
-                let id = match &item {
-                    Item::Event { event, .. } => event.id.clone(),
-                    Item::Update(_) | Item::Rejected(_) => None,
-                };
-                self.accept(id, item);
+            Ok((event, unknown_attributes)) => {
+                let (id, trigger) = (event.id.clone(), event.trigger.clone());
+                let checked_with = ctx.catalog.version();
+                self.items.push(Item::Event { event, checked_with, unknown_attributes });
+                self.results.push(ItemResult { id, trigger, outcome: ItemOutcome::Accepted });
             }
             Err((id, trigger, rejection)) => self.reject(ctx, id, trigger, rejection),
         }
     }
 
-    pub(crate) fn update(&mut self, ctx: &Context<'_>, update: Result<Update, (Option<Text>, Rejection)>) {
+    pub(crate) fn update(&mut self, update: Result<Update, (Option<Text>, Rejection)>) {
         let checked = update.and_then(|mut update| {
             let id = update.id.clone();
-            check_identities(&mut update.identities)
+            update
+                .id
+                .as_ref()
+                .map_or(Ok(()), |id| check_text("id", id, NAME_BYTES_MAX))
+                .and_then(|()| check_identities(&mut update.identities))
                 .and_then(|()| check_shape(&update.attributes))
                 .map_err(|rejection| (id, rejection))?;
             Ok(update)
         });
-        match checked {
-            Ok(update) => self.accept(update.id.clone(), Item::Update(update)),
-            Err((id, rejection)) => self.reject(ctx, id, Text::default(), rejection),
-        }
-    }
-
-    fn accept(&mut self, id: Option<Text>, item: Item) {
-        self.items.push(item);
-        self.results.push(ItemResult { id, outcome: ItemOutcome::Accepted });
+        let (id, outcome) = match checked {
+            Ok(update) => {
+                let id = update.id.clone();
+                self.items.push(Item::Update(update));
+                (id, ItemOutcome::Accepted)
+            }
+            // The books are of events; a profile is in none of them.
+            Err((id, Rejection { reason, .. })) => (id.and_then(plausible), ItemOutcome::Rejected { reason }),
+        };
+        self.results.push(ItemResult { id, trigger: Text::default(), outcome });
     }
 
     pub(crate) fn reject(&mut self, ctx: &Context<'_>, id: Option<Text>, trigger: Text, rejection: Rejection) {
         let Rejection { code, reason } = rejection;
         // Of names that nothing has, senders could make any number; the books keep those that are known.
-        let trigger = if ctx.catalog.trigger(&trigger).is_some() { trigger } else { Text::default() };
+        let counted = if ctx.catalog.trigger(&trigger).is_some() { trigger.clone() } else { Text::default() };
         self.items.push(Item::Rejected(RejectedCount {
-            trigger,
+            trigger: counted,
             reason: code.into(),
             received_at: ctx.received_at,
             count: 1,
         }));
-        self.results.push(ItemResult { id, outcome: ItemOutcome::Rejected { reason } });
+        let (id, trigger) = (id.and_then(plausible), plausible(trigger).unwrap_or_default());
+        self.results.push(ItemResult { id, trigger, outcome: ItemOutcome::Rejected { reason } });
     }
 }
 
-fn check(ctx: &Context<'_>, draft: Draft) -> Result<Item, Rejection> {
+/// What is shown again of a rejected item: nothing that could be an attack on who reads it.
+fn plausible(text: Text) -> Option<Text> {
+    check_text("text", &text, NAME_BYTES_MAX).is_ok().then_some(text)
+}
+
+/// The event, and its attributes that the trigger does not declare.
+fn check(ctx: &Context<'_>, draft: Draft) -> Result<(Event, Vec<Text>), Rejection> {
     let Draft { id, trigger, mut identities, occurred_at, attributes, binding_id, replay_as_live } = draft;
-    check_name("trigger", &trigger)?;
+    check_text("trigger", &trigger, NAME_BYTES_MAX)?;
     if let Some(id) = &id {
-        check_name("id", id)?;
+        check_text("id", id, NAME_BYTES_MAX)?;
+    }
+    if let Some(binding_id) = &binding_id {
+        check_text("binding_id", binding_id, BINDING_BYTES_MAX)?;
     }
     check_identities(&mut identities)?;
     check_shape(&attributes)?;
@@ -147,7 +165,8 @@ fn check(ctx: &Context<'_>, draft: Draft) -> Result<Item, Rejection> {
         None => (attributes, Vec::new()),
     };
     let event = Event {
-        id,
+        // E3: without an id we make one. It is like no other, so nothing is a duplicate of it.
+        id: Some(id.unwrap_or_else(|| uuid::Uuid::now_v7().to_string().into())),
         source: ctx.source.into(),
         trigger,
         identities,
@@ -157,12 +176,12 @@ fn check(ctx: &Context<'_>, draft: Draft) -> Result<Item, Rejection> {
         binding_id,
         replay_as_live,
     };
-    Ok(Item::Event { event, checked_with: ctx.catalog.version(), unknown_attributes })
+    Ok((event, unknown_attributes))
 }
 
-fn check_name(what: &'static str, text: &str) -> Result<(), Rejection> {
-    if text.is_empty() || text.len() > NAME_BYTES_MAX || text.chars().any(char::is_control) {
-        let reason = format!("`{what}`: expected 1 to {NAME_BYTES_MAX} bytes of text without control characters");
+fn check_text(what: &'static str, text: &str, bytes_max: usize) -> Result<(), Rejection> {
+    if text.is_empty() || text.len() > bytes_max || text.chars().any(char::is_control) {
+        let reason = format!("`{what}`: expected 1 to {bytes_max} bytes of text without control characters");
         return Err(Rejection::new("malformed", reason));
     }
     Ok(())
@@ -183,11 +202,7 @@ fn check_identities(identities: &mut Vec<Identity>) -> Result<(), Rejection> {
 }
 
 fn check_shape(attributes: &Attributes) -> Result<(), Rejection> {
-    if attributes.len() > ATTRIBUTES_MAX {
-        return Err(Rejection::new("attribute", format!("`attributes`: at most {ATTRIBUTES_MAX} are allowed")));
-    }
-    let too_deep = attributes.iter().any(|(_, value)| value.depth() > Value::DEPTH_MAX);
-    if too_deep {
+    if attributes.iter().any(|(_, value)| value.is_too_deep()) {
         return Err(Rejection::new(
             "attribute",
             format!("`attributes`: they nest deeper than {} levels", Value::DEPTH_MAX),

@@ -93,7 +93,7 @@ pub fn profiles(body: &[u8], ctx: &Context<'_>) -> Result<Received, Malformed> {
                 }),
                 Err(rejection) => Err((id, rejection)),
             });
-        received.update(ctx, update);
+        received.update(update);
     }
     Ok(received)
 }

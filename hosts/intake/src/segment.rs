@@ -5,7 +5,9 @@
 //!   `order_completed`), else unmatched under its own name.
 //! - `identify` gives traits as profile attributes; `userId` and `anonymousId` are identities, a trait `email` is not.
 //! - `page`, `screen` and `group` are events of the triggers `page`, `screen` and `group`.
-//! - `alias` links `previousId` as a user id; where both are known already it is kept as `identity_conflict`.
+//! - `alias` links `userId` with `previousId`, which may be the anonymous id that the person had or another user id, and
+//!   does not say which: it is looked for as both (E11), so that the profile that knows either is found. Where both sides
+//!   are known already as different people it is kept as `identity_conflict`.
 //! - `event_time = received_at − (sentAt − timestamp)`: the client's clock may be wrong, its differences are not.
 
 use crate::item::{self, Context, Draft, Malformed, Received, Rejection};
@@ -40,6 +42,25 @@ impl Call {
             _ => return None,
         })
     }
+
+    /// The trigger that an event of this call is of; a track names its own.
+    fn trigger(self) -> &'static str {
+        match self {
+            Call::Page => "page",
+            Call::Screen => "screen",
+            Call::Group => "group",
+            Call::Track | Call::Identify | Call::Alias | Call::Batch => "",
+        }
+    }
+}
+
+/// What can be told of a message that does not read.
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct Glimpse {
+    #[serde(rename = "type")]
+    kind: Option<Text>,
+    message_id: Option<Text>,
 }
 
 #[derive(Deserialize, Default)]
@@ -91,21 +112,34 @@ pub fn receive(call: Call, body: &[u8], ctx: &Context<'_>) -> Result<Received, M
             return Err(Malformed(format!("{} items; at most {} are allowed", batch.len(), item::ITEMS_MAX)));
         }
         for raw in batch {
-            match serde_json::from_str::<Message>(raw.get()) {
-                Ok(message) => {
-                    let call = message.kind.as_deref().and_then(Call::of_path).filter(|call| *call != Call::Batch);
-                    receive_one(&mut received, call, message, sent_at.as_deref(), ctx);
-                }
-                Err(error) => {
-                    received.reject(ctx, None, Text::default(), Rejection::new("malformed", error.to_string()));
+            receive_raw(&mut received, None, raw, sent_at.as_deref(), ctx);
+        }
+    } else {
+        let raw: &RawValue = serde_json::from_slice(body).map_err(malformed)?;
+        receive_raw(&mut received, Some(call), raw, None, ctx);
+    }
+    Ok(received)
+}
+
+/// `call`: None in a batch, where the message's `type` says it.
+fn receive_raw(received: &mut Received, call: Option<Call>, raw: &RawValue, sent_at: Option<&str>, ctx: &Context<'_>) {
+    let of_kind = |kind: Option<&Text>| Call::of_path(kind?).filter(|call| *call != Call::Batch);
+    match serde_json::from_str::<Message>(raw.get()) {
+        Ok(message) => {
+            let call = call.or_else(|| of_kind(message.kind.as_ref()));
+            receive_one(received, call, message, sent_at, ctx);
+        }
+        Err(error) => {
+            let Glimpse { kind, message_id } = serde_json::from_str(raw.get()).unwrap_or_default();
+            let rejection = Rejection::new("malformed", error.to_string());
+            match call.or_else(|| of_kind(kind.as_ref())) {
+                Some(Call::Identify | Call::Alias) => received.update(Err((message_id, rejection))),
+                Some(Call::Track | Call::Page | Call::Screen | Call::Group | Call::Batch) | None => {
+                    received.reject(ctx, message_id, Text::default(), rejection);
                 }
             }
         }
-    } else {
-        let message: Message = serde_json::from_slice(body).map_err(malformed)?;
-        receive_one(&mut received, Some(call), message, None, ctx);
     }
-    Ok(received)
 }
 
 fn receive_one(
@@ -116,9 +150,18 @@ fn receive_one(
     ctx: &Context<'_>,
 ) {
     let id = message.message_id.clone();
-    let identities = match identities(&message) {
+    let identities = match identities(call, &message) {
         Ok(identities) => identities,
-        Err(rejection) => return received.reject(ctx, id, Text::default(), rejection),
+        Err(rejection) => {
+            return match (call, &message.event) {
+                (Some(Call::Identify | Call::Alias), _) => received.update(Err((id, rejection))),
+                (Some(Call::Track), Some(name)) => received.reject(ctx, id, trigger_of(name, ctx), rejection),
+                (Some(call @ (Call::Page | Call::Screen | Call::Group)), _) => {
+                    received.reject(ctx, id, call.trigger().into(), rejection);
+                }
+                (Some(Call::Track | Call::Batch) | None, _) => received.reject(ctx, id, Text::default(), rejection),
+            };
+        }
     };
     let occurred_at = occurred_at(&message, sent_at, ctx.received_at);
     let event = |trigger: Text, attributes: Attributes, identities: Vec<Identity>| {
@@ -139,13 +182,12 @@ fn receive_one(
             if let Some(name) = message.name {
                 attributes.insert("name", Value::Text(name));
             }
-            let trigger = if call == Call::Page { "page" } else { "screen" };
-            received.event(ctx, event(trigger.into(), attributes, identities));
+            received.event(ctx, event(call.trigger().into(), attributes, identities));
         }
-        Some(Call::Group) => {
+        Some(call @ Call::Group) => {
             let mut attributes = message.traits.unwrap_or_default();
             attributes.insert("group_id", message.group_id.unwrap_or_default());
-            received.event(ctx, event("group".into(), attributes, identities));
+            received.event(ctx, event(call.trigger().into(), attributes, identities));
         }
         Some(Call::Identify | Call::Alias) => {
             let update = Update {
@@ -155,7 +197,7 @@ fn receive_one(
                 attributes: message.traits.unwrap_or_default(),
                 received_at: ctx.received_at,
             };
-            received.update(ctx, Ok(update));
+            received.update(Ok(update));
         }
         Some(Call::Batch) | None => {
             let kind = message.kind.unwrap_or_default();
@@ -165,9 +207,14 @@ fn receive_one(
     }
 }
 
-fn identities(message: &Message) -> Result<Vec<Identity>, Rejection> {
-    let given =
-        [("user_id", &message.user_id), ("anonymous_id", &message.anonymous_id), ("user_id", &message.previous_id)];
+fn identities(call: Option<Call>, message: &Message) -> Result<Vec<Identity>, Rejection> {
+    let mut given = vec![("user_id", &message.user_id), ("anonymous_id", &message.anonymous_id)];
+    if call == Some(Call::Alias) {
+        given.push(("anonymous_id", &message.previous_id));
+        if message.previous_id != message.anonymous_id {
+            given.push(("user_id", &message.previous_id));
+        }
+    }
     let mut identities = Vec::new();
     for (kind, value) in given {
         // Clients send an empty text for a user they do not know yet.

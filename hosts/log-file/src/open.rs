@@ -217,7 +217,7 @@ impl Opening<'_> {
                 (Ok(_), Kind::Log) => return Err(damaged(path, 0, "the segment does not begin as its name says")),
                 (Err(NoFrame::Empty), Kind::Log) => return Err(damaged(path, 0, "the segment is empty")),
                 (Err(NoFrame::Bad(what)), Kind::Log) => return Err(damaged(path, 0, what)),
-                (Ok(_) | Err(_), Kind::Trace) => Timestamp::MIN,
+                (Ok(_) | Err(_), Kind::Trace) => Timestamp::EPOCH,
             };
             Ok(Arc::new(Segment::closed(self.kind, path.clone(), *first_lsn, first_stamp)))
         });
@@ -255,7 +255,7 @@ impl Opening<'_> {
         let mut scanned = Scanned {
             listed: listed.clone(),
             frames: Vec::new(),
-            first_stamp: Timestamp::MIN,
+            first_stamp: Timestamp::EPOCH,
             places: Vec::new(),
             end: 0,
             file_bytes,

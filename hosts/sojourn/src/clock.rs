@@ -86,7 +86,7 @@ impl Clock {
         }
         let step_us = (gone_ms.max(0) * SLEW_US_PER_MS).min(off_ms.abs() * 1000) * off_ms.signum();
         self.slewed_us.fetch_add(step_us, Ordering::Relaxed);
-        Timestamp::from_ms(now_ms)
+        Timestamp::from_ms(now_ms).max(Timestamp::EPOCH)
     }
 }
 

@@ -158,7 +158,7 @@ pub trait Log: Send {
     /// The last record that was found when the log was opened or was appended since; `Lsn(0)` when there is none.
     fn last_lsn(&self) -> Lsn;
 
-    /// The stamp of that record; `Timestamp::MIN` when there is none (O2: a restart never goes below it).
+    /// The stamp of that record; `Timestamp::EPOCH` when there is none (O2: a restart never goes below it).
     fn last_stamp(&self) -> Timestamp;
 
     /// The last record whose trace is in the trace file; replay makes those behind it again.

@@ -12,7 +12,7 @@ const UNKNOWN_NAMES_MAX: usize = 100;
 
 /// The minute of `received_at`, since the epoch.
 pub fn minute_of(received_at: Timestamp) -> u32 {
-    u32::try_from(received_at.as_ms() / 60_000).unwrap_or(u32::MAX)
+    u32::try_from(received_at.max(Timestamp::EPOCH).as_ms() / 60_000).unwrap_or(u32::MAX)
 }
 
 /// Whether the catalog has a trigger of the name.

@@ -25,7 +25,9 @@ use engine::control::{self, Control};
 use engine::state::{Raised, Timer};
 use engine::{Effect, Limits, PartitionCommand};
 use model::send::Settlement;
-use model::{CatalogVersion, EffectId, Event, Identity, KeySlot, Lsn, PartitionId, ProfileId, Text, Timestamp};
+use model::{
+    CatalogVersion, EffectId, Event, Finding, Identity, KeySlot, Lsn, PartitionId, ProfileId, Text, Timestamp,
+};
 use ports::log::TraceRow;
 use ports::{Frame, HandOff, Log, State, codec};
 use std::collections::{BTreeMap, VecDeque};
@@ -103,8 +105,6 @@ pub enum Error {
          one backup"
     )]
     LogGap { wanted: Lsn, found: Lsn },
-    #[error("the published documents of catalog version {version} cannot be compiled: {why}")]
-    Catalog { version: u64, why: String },
 }
 
 /// A turn that failed, with the tickets of those who now wait in vain.
@@ -136,6 +136,7 @@ pub struct Group<L, S: ?Sized, T> {
     pub(crate) control: Arc<Control>,
     pub(crate) control_changes: Vec<control::Changed>,
     pub(crate) catalogs: BTreeMap<CatalogVersion, Arc<Catalog>>,
+    catalog_findings: Vec<Finding>,
     pub(crate) now: Timestamp,
     /// The last record appended.
     pub(crate) last: Lsn,
@@ -229,6 +230,7 @@ impl<L: Log, S: State + ?Sized, T> Group<L, S, T> {
             control: Arc::default(),
             control_changes: Vec::new(),
             catalogs: [(CatalogVersion(0), Arc::new(Catalog::empty()))].into(),
+            catalog_findings: Vec::new(),
             own: VecDeque::new(),
             stops: Stops::default(),
             checkpoint: None,
@@ -249,6 +251,11 @@ impl<L: Log, S: State + ?Sized, T> Group<L, S, T> {
     /// The catalog that all running partitions apply.
     pub fn catalog(&self) -> &Arc<Catalog> {
         &self.catalogs[&self.control.version()]
+    }
+
+    /// What this program's checks say of documents that were published before; for the operator's eyes.
+    pub fn catalog_findings(&self) -> &[Finding] {
+        &self.catalog_findings
     }
 
     pub fn control(&self) -> &Control {
@@ -895,7 +902,8 @@ impl<L: Log, S: State + ?Sized, T> Group<L, S, T> {
     /// Lets every partition know of a catalog version, in its own log.
     fn spread(&mut self, version: CatalogVersion, replaying: bool) -> Result<(), Error> {
         if replaying {
-            return self.compile_catalogs();
+            self.compile_catalogs();
+            return Ok(());
         }
         for partition in &self.partitions {
             self.own.push_back(Own::CatalogChanged { partition: partition.id, version });
@@ -1040,21 +1048,18 @@ impl<L: Log, S: State + ?Sized, T> Group<L, S, T> {
         }
     }
 
-    /// Compiles the catalogs that the control history has and memory has not.
-    pub(crate) fn compile_catalogs(&mut self) -> Result<(), Error> {
+    /// Compiles the catalogs that the control history has and memory has not. What was published once is never refused,
+    /// also when the checks of this program are stricter: a server must start with what it has.
+    pub(crate) fn compile_catalogs(&mut self) {
         for publish in &self.control.history {
             if self.catalogs.contains_key(&publish.version) {
                 continue;
             }
             let before = CatalogVersion(publish.version.0 - 1);
-            let built = self.catalogs[&before].with(publish.version, &changes_of(&publish.changes));
-            let Some(catalog) = built.catalog else {
-                let why = built.findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
-                return Err(Error::Catalog { version: publish.version.0, why });
-            };
+            let (catalog, findings) = self.catalogs[&before].restored(publish.version, &changes_of(&publish.changes));
+            self.catalog_findings.extend(findings);
             self.catalogs.insert(publish.version, Arc::new(catalog));
         }
-        Ok(())
     }
 
     /// Reads one profile, as of everything acknowledged. A stopped partition shows nothing half done.

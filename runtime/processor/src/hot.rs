@@ -187,7 +187,7 @@ mod tests {
     use model::{KeySlot, Timestamp};
 
     fn profile(number: u8) -> Profile {
-        Profile::new(ProfileId([number; 16]), KeySlot(1), Timestamp::MIN)
+        Profile::new(ProfileId([number; 16]), KeySlot(1), Timestamp::EPOCH)
     }
 
     #[test]

@@ -129,7 +129,7 @@ impl<L: Log, S: State + ?Sized, T> Group<L, S, T> {
 
     fn load_control(&mut self) -> Result<(), Error> {
         self.control = Arc::new(read_control(self.state.as_ref())?);
-        self.compile_catalogs()?;
+        self.compile_catalogs();
         for partition in &mut self.partitions {
             if let Some(catalog) = self.catalogs.get(&partition.stored.catalog) {
                 partition.catalog = Arc::clone(catalog);

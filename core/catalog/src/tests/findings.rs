@@ -28,6 +28,11 @@ fn journey(spec: &str) -> String {
     document("Journey", "j", spec)
 }
 
+/// A text in so many lists.
+fn nested(depth: usize) -> String {
+    format!("{}x{}", "[".repeat(depth), "]".repeat(depth))
+}
+
 const TEST_JOURNEY: &str = "{start: {trigger: cart}, steps: [{id: send, send: {message: mail}}]}";
 
 /// A journey test `x` beside the journey it is about.
@@ -81,6 +86,21 @@ fn of_documents() -> Vec<Case> {
             message("{channel: email, purpose: commercial, subject: Hi, html: Hi}"),
         ),
         case(
+            "error message_channel_field Message/m spec.mjml",
+            message("{channel: email, subject: Hi, html: Hi, mjml: '<mjml><mj-body></mj-body></mjml>'}"),
+            message("{channel: email, subject: Hi, mjml: '<mjml><mj-body></mj-body></mjml>'}"),
+        ),
+        case(
+            "error template_syntax Message/m spec.mjml",
+            message("{channel: email, subject: Hi, mjml: '<mjml><mj-bdy></mj-bdy></mjml>'}"),
+            message("{channel: email, subject: Hi, mjml: '<mjml><mj-body></mj-body></mjml>'}"),
+        ),
+        case(
+            "error template_unknown_path Message/m spec.mjml",
+            message("{channel: email, subject: Hi, mjml: '<mjml><mj-body>{{ profil.name }}</mj-body></mjml>'}"),
+            message("{channel: email, subject: Hi, mjml: '<mjml><mj-body>{{ profile.name }}</mj-body></mjml>'}"),
+        ),
+        case(
             "error message_channel_field Message/m spec.body",
             message("{channel: push, purpose: commercial, subject: Hi}"),
             message("{channel: push, purpose: commercial, subject: Hi, body: Hi}"),
@@ -109,6 +129,21 @@ fn of_documents() -> Vec<Case> {
             "error template_unknown_path Message/m spec.body.who",
             message("{channel: webhook, url: 'https://x.example', body: {who: '{{ profil.name }}'}}"),
             message("{channel: webhook, url: 'https://x.example', body: {who: '{{ profile.name }}'}}"),
+        ),
+        case(
+            "error template_unknown_path Message/m spec.text",
+            message("{channel: sms, text: '{{ record.name | default: 1 }}'}"),
+            message("{channel: sms, text: '{{ profile.name | default: 1 }}'}"),
+        ),
+        case(
+            "error template_unknown_path Message/m spec.text",
+            message("{channel: sms, text: '{% if steps.a.answer %}x{% endif %}'}"),
+            message("{channel: sms, text: '{% if event.answer %}x{% endif %}'}"),
+        ),
+        case(
+            "error value_too_deep Message/m spec.body",
+            message(&format!("{{channel: webhook, url: 'https://x.example', body: {}}}", nested(17))),
+            message(&format!("{{channel: webhook, url: 'https://x.example', body: {}}}", nested(16))),
         ),
         case(
             "error template_unknown_path Message/m spec.text",
@@ -239,8 +274,13 @@ fn of_conditions() -> Vec<Case> {
         ),
         case(
             "error condition_unknown_path Journey/j b branch.when[0].if",
-            branch("has(steps.bb.answer)"),
             branch("has(steps.b.answer)"),
+            branch("has(profile.answer)"),
+        ),
+        case(
+            "error condition_unknown_path Journey/j b branch.when[0].if",
+            branch("record.statecode == 1"),
+            branch("profile.statecode == 1"),
         ),
         case(
             "error condition_unknown_function Journey/j spec.start.where",
@@ -312,11 +352,13 @@ fn of_steps() -> Vec<Case> {
         case("error wait_negative Journey/j w wait.for", wait("for: -1d"), wait("for: 1s")),
         case("error wait_negative Journey/j w wait.for", wait("for: 0d"), wait("for: 1d")),
         case("error wait_too_long Journey/j w wait.for", wait("for: 366d"), wait("for: 365d")),
-        case("error wait_too_long Journey/j w wait.for", wait("for: 1y1s"), wait("for: 1y")),
+        case("error wait_too_long Journey/j w wait.for", wait("for: 365d1s"), wait("for: 365d")),
+        // Over a leap day a year has 366 days, and so have twelve months.
+        case("error wait_too_long Journey/j w wait.for", wait("for: 1y"), wait("for: 11mo24d")),
         case(
             "error wait_too_long Journey/j w wait_for.up_to",
-            steps("{id: w, wait_for: {outcomes: [{trigger: bought}], up_to: 13mo}}"),
             steps("{id: w, wait_for: {outcomes: [{trigger: bought}], up_to: 12mo}}"),
+            steps("{id: w, wait_for: {outcomes: [{trigger: bought}], up_to: 365d}}"),
         ),
         case("error wait_late Journey/j w wait.late", wait("for: 1d, late: park"), wait("for: 1d, if_late_over: 2h")),
         case(
@@ -469,6 +511,11 @@ fn of_raise() -> Vec<Case> {
             raise("trigger: bought, attributes: {id: a}, binding_id: {from: '\"cart/\" + event.id'}"),
         ),
         case(
+            "error value_too_deep Journey/j u update.attributes.x",
+            steps(&format!("{{id: u, update: {{attributes: {{x: {}}}}}}}", nested(17))),
+            steps(&format!("{{id: u, update: {{attributes: {{x: {}}}}}}}", nested(16))),
+        ),
+        case(
             "error condition_unknown_path Journey/j r raise.attributes.total",
             raise("trigger: bought, attributes: {id: a, total: {from: event.totl}}"),
             good(),
@@ -557,6 +604,25 @@ fn of_tests() -> Vec<Case> {
         ),
         case("error test_given JourneyTest/x spec.given[1]", given("after: 1h"), given("event: cart")),
         case(
+            "error value_too_deep JourneyTest/x spec.given[1].attributes",
+            given(&format!("event: cart, attributes: {{x: {}}}", nested(17))),
+            given(&format!("event: cart, attributes: {{x: {}}}", nested(16))),
+        ),
+        case(
+            "error value_too_deep JourneyTest/x spec.given[1].attributes",
+            given(&format!("profile: {{attributes: {{x: {}}}}}", nested(17))),
+            given(&format!("profile: {{attributes: {{x: {}}}}}", nested(16))),
+        ),
+        case(
+            "error value_too_deep JourneyTest/x spec.profile.attributes",
+            whole(&format!(
+                "journey: j, profile: {{identities: ['user_id:1'], attributes: {{x: {}}}}}, given: [{{at: \
+                 '2026-05-04T10:00:00Z', event: cart}}]",
+                nested(17)
+            )),
+            good(),
+        ),
+        case(
             "error test_given JourneyTest/x spec.given[1]",
             given("after: 1h, at: '2026-05-05T10:00:00Z', event: cart"),
             given("at: '2026-05-05T10:00:00Z', event: cart"),
@@ -605,7 +671,8 @@ fn each_mistake_is_found_at_its_place_and_nothing_else_is() {
 }
 
 /// Those that need what was published before: `publishing` has their cases.
-const OF_CHANGES: [&str; 4] = ["document_duplicate", "document_unknown", "in_use", "trigger_stopped"];
+const OF_CHANGES: [&str; 6] =
+    ["document_duplicate", "document_unknown", "in_use", "journey_state", "trigger_state", "trigger_stopped"];
 
 #[test]
 fn every_code_has_a_case_and_a_remedy() {

@@ -19,7 +19,11 @@ fn edges(journey: &JourneyVersion) -> String {
             StepKind::Split { arms, .. } => arms.iter().map(|arm| to(&arm.next)).collect(),
             StepKind::GoTo(target) => vec![journey.step(*target).id.to_string()],
             StepKind::Exit { reason } => vec![format!("({reason})")],
-            StepKind::Send { .. } | StepKind::Wait(_) | StepKind::Update { .. } | StepKind::Raise { .. } => vec![],
+            StepKind::Send { .. }
+            | StepKind::Wait(_)
+            | StepKind::Update { .. }
+            | StepKind::Raise { .. }
+            | StepKind::Inert => vec![],
         };
         let arms = if arms.is_empty() { String::new() } else { format!(" [{}]", arms.join(", ")) };
         format!("{} {}{arms} -> {}\n", step.id, step.kind.as_str(), to(&step.next))

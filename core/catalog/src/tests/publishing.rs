@@ -97,7 +97,7 @@ fn a_draft_with_errors_is_kept_with_warnings() {
 
 #[test]
 fn what_a_live_journey_uses_cannot_be_deleted_but_with_it() {
-    let catalog = published(&base(), &document("Journey", "j", JOURNEY));
+    let catalog = stopped_triggers(&published(&base(), &document("Journey", "j", JOURNEY)));
     for (kind, used, place) in
         [(Kind::Trigger, "bought", "exit"), (Kind::Trigger, "cart", "start"), (Kind::Message, "mail", "send in step a")]
     {
@@ -110,6 +110,136 @@ fn what_a_live_journey_uses_cannot_be_deleted_but_with_it() {
     let unused = with(&catalog, &[remove(Kind::Message, "sms"), remove(Kind::Trigger, "planned")]);
     assert_eq!(lines(&unused.findings), Vec::<String>::new());
     assert!(unused.catalog.unwrap().message("sms").is_none());
+}
+
+const CART: &str = "attributes: {id: {type: text, required: true}, total: {type: number, required: true}}";
+const BOUGHT: &str = "attributes: {id: {type: text, required: true}}";
+
+/// `cart` and `bought` stopped, so that they may be deleted if nobody uses them.
+fn stopped_triggers(catalog: &Catalog) -> Catalog {
+    let stopped = |name: &str, spec: &str| document("Trigger", name, &format!("{{state: stopped, {spec}}}"));
+    let yaml = format!("{}---\n{}", stopped("cart", CART), stopped("bought", BOUGHT));
+    let (catalog, findings) = catalog.restored(CatalogVersion(catalog.version().0 + 1), &puts(&yaml));
+    assert_eq!(findings, []);
+    catalog
+}
+
+#[test]
+fn a_trigger_goes_from_draft_to_ready_to_stopped_and_is_deleted_while_it_is_not_ready() {
+    let put = |state: &str| puts(&document("Trigger", "t", &format!("{{state: {state}}}")));
+    let t = || [remove(Kind::Trigger, "t")];
+    let after =
+        |states: &[&str]| states.iter().fold(base(), |catalog, state| with(&catalog, &put(state)).catalog.unwrap());
+    for (states, next, refused) in [
+        (&["draft"][..], "ready", None),
+        (&["ready"], "stopped", None),
+        (&["ready", "stopped"], "ready", None),
+        (&["ready"], "draft", Some("error trigger_state Trigger/t spec.state")),
+        (&["ready", "stopped"], "draft", Some("error trigger_state Trigger/t spec.state")),
+        (&["draft"], "deleted", None),
+        (&["ready"], "deleted", Some("error trigger_state Trigger/t")),
+        (&["ready", "stopped"], "deleted", None),
+    ] {
+        let catalog = after(states);
+        let built = if next == "deleted" { with(&catalog, &t()) } else { with(&catalog, &put(next)) };
+        let refused: Vec<&str> = refused.into_iter().collect();
+        assert_eq!(lines(&built.findings), refused, "{states:?} → {next}");
+    }
+}
+
+#[test]
+fn a_live_journey_is_stopped_and_never_a_draft_again() {
+    let put = |state: &str| document("Journey", "j", &JOURNEY.replacen('{', &format!("{{state: {state}, "), 1));
+    let catalog = published(&base(), &put("live"));
+    let built = with(&catalog, &puts(&put("draft")));
+    assert_eq!(lines(&built.findings), ["error journey_state Journey/j spec.state"]);
+    // Nobody is inside a stopped one.
+    let stopped = published(&catalog, &put("stopped"));
+    published(&published(&stopped, &put("draft")), &put("live"));
+}
+
+/// Version 1 sends `mail` and ends on `bought`; version 2 does neither, but people are still on 1 (J12).
+#[test]
+fn what_people_on_an_older_version_need_cannot_be_deleted() {
+    let bare = "{start: {trigger: cart}, steps: [{id: a, wait: {for: 1d}}]}";
+    let first = published(&base(), &document("Journey", "j", JOURNEY));
+    let second = stopped_triggers(&published(&first, &document("Journey", "j", bare)));
+    for (kind, used, place) in [(Kind::Message, "mail", "send in step a"), (Kind::Trigger, "bought", "exit")] {
+        let change = [remove(kind, used)];
+        let in_use = format!("error in_use {kind}/{used}");
+        let built = with(&second, &change);
+        assert_eq!(lines(&built.findings), [in_use.clone()]);
+        let message = &built.findings[0].message;
+        assert!(message.starts_with(&format!("version 1 of the live journey j ({place}) uses it")), "{message}");
+        // In the same publish as the journey's change it is no different.
+        let both = with(&first, &[puts(&document("Journey", "j", bare)), change.to_vec()].concat());
+        assert!(lines(&both.findings).contains(&in_use), "{:?}", both.findings);
+        // Who stops the journey sends everyone out of it, and out of its versions for good.
+        let (stopped, _) = second
+            .restored(CatalogVersion(9), &puts(&document("Journey", "j", &bare.replacen('{', "{state: stopped, ", 1))));
+        assert_eq!(lines(&with(&stopped, &change).findings), Vec::<String>::new());
+        let (removed, _) = second.restored(CatalogVersion(9), &[remove(Kind::Journey, "j")]);
+        assert_eq!(lines(&with(&removed, &change).findings), Vec::<String>::new());
+    }
+}
+
+/// Nobody was ever inside a draft, and nobody enters an older version any more.
+#[test]
+fn what_only_a_draft_or_an_older_start_used_is_free() {
+    let draft = "{state: draft, start: {trigger: cart}, steps: [{id: a, send: {message: sms}}]}";
+    let catalog = published(&base(), &document("Journey", "k", draft));
+    let other = document("Trigger", "other", "{}");
+    let catalog =
+        published(&catalog, &format!("{other}---\n{}", document("Journey", "k", &draft.replace("state: draft, ", ""))));
+    let live = "{start: {trigger: other}, steps: [{id: a, wait: {for: 1d}}]}";
+    let catalog = stopped_triggers(&published(&catalog, &document("Journey", "k", live)));
+    assert_eq!(lines(&with(&catalog, &[remove(Kind::Trigger, "cart")]).findings), Vec::<String>::new());
+    assert_eq!(lines(&with(&catalog, &[remove(Kind::Message, "sms")]).findings), ["error in_use Message/sms"]);
+    let only_draft = published(&base(), &document("Journey", "k", draft));
+    assert_eq!(lines(&with(&only_draft, &[remove(Kind::Message, "sms")]).findings), Vec::<String>::new());
+}
+
+/// What was published is there after a restart, whatever a newer program's checks say of it.
+#[test]
+fn what_was_published_is_restored_whatever_the_checks_say_now() {
+    let restored = |catalog: &Catalog, yaml: &str| catalog.restored(CatalogVersion(2), &puts(yaml));
+    // A check alone: it is as it was.
+    let (catalog, findings) = restored(&base(), &steps("{id: w, wait: {for: 2y}}, {id: a, send: {message: mail}}"));
+    assert_eq!(lines(&findings), ["warning wait_too_long Journey/j w wait.for"]);
+    assert_eq!(catalog.version(), CatalogVersion(2));
+    assert_eq!(live(&catalog, "j").steps.len(), 2);
+    assert_eq!(catalog.starts("cart").len(), 1);
+    // What has no compiled form takes nobody in, and those inside find their version and their step.
+    let (catalog, findings) =
+        restored(&base(), &steps("{id: a, wait: {for: 1d}}, {id: b, branch: {when: [{if: 'event.totl > 1'}]}}"));
+    assert_eq!(lines(&findings), ["warning condition_unknown_path Journey/j b branch.when[0].if"]);
+    assert!(catalog.starts("cart").is_empty());
+    assert!(catalog.journey("j").unwrap().live().is_none());
+    let version = catalog.journey_version("j", 1).unwrap();
+    assert!(version.is_inert);
+    let ids: Vec<&str> = version.steps.iter().map(|step| step.id.as_str()).collect();
+    assert_eq!(ids, ["a", "b"]);
+    // The next publish mends it.
+    let mended = published(&catalog, &steps("{id: a, wait: {for: 1d}}"));
+    assert_eq!(live(&mended, "j").version, 2);
+    assert_eq!(mended.starts("cart").len(), 1);
+    // A message that has none fails its sends, and no journey.
+    let both =
+        format!("{}---\n{}", document("Message", "mail", "{channel: sms}"), steps("{id: a, send: {message: mail}}"));
+    let (catalog, findings) = restored(&base(), &both);
+    assert_eq!(
+        lines(&findings),
+        ["warning message_channel_field Message/mail spec.text", "warning message_unknown Journey/j a send.message"]
+    );
+    assert!(catalog.message("mail").is_none());
+    assert_eq!(catalog.starts("cart").len(), 1);
+    // Nor is anything refused that was taken before: what is gone is gone.
+    let (catalog, findings) = catalog.restored(
+        CatalogVersion(3),
+        &[remove(Kind::Trigger, "bought"), remove(Kind::Message, "nobody"), remove(Kind::Message, "sms")],
+    );
+    assert_eq!(lines(&findings), ["warning trigger_state Trigger/bought", "warning document_unknown Message/nobody"]);
+    assert!(catalog.trigger("bought").is_none());
 }
 
 #[test]
@@ -126,7 +256,7 @@ fn stopping_a_trigger_names_the_live_journeys_it_silences() {
     );
     assert_eq!(lines(&later.findings), Vec::<String>::new());
     let draft = with(&catalog, &puts(&document("Trigger", "bought", &stop.replace("stopped", "draft"))));
-    assert_eq!(lines(&draft.findings), ["error trigger_not_ready Trigger/bought spec.state"]);
+    assert_eq!(lines(&draft.findings), ["error trigger_state Trigger/bought spec.state"]);
 }
 
 #[test]
@@ -153,7 +283,7 @@ fn t12_a_changed_type_that_breaks_a_live_condition_is_refused_with_its_place() {
 fn a_draft_does_not_keep_a_trigger_from_changing() {
     let draft = JOURNEY.replacen('{', "{state: draft, ", 1);
     let catalog = published(&base(), &document("Journey", "j", &draft));
-    let built = with(&catalog, &[remove(Kind::Trigger, "bought")]);
+    let built = with(&stopped_triggers(&catalog), &[remove(Kind::Trigger, "bought")]);
     assert_eq!(lines(&built.findings), Vec::<String>::new());
 }
 

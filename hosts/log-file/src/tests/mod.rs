@@ -123,7 +123,7 @@ fn what_was_written_reads_back_after_opening_again() {
     let data = temporary();
     let (mut log, report) = open(data.path());
     assert_eq!((report.epoch, report.frames, report.last_lsn, report.keys), (1, 0, Lsn(0), 1));
-    assert_eq!((log.last_lsn(), log.last_stamp(), log.last_traced()), (Lsn(0), Timestamp::MIN, Lsn(0)));
+    assert_eq!((log.last_lsn(), log.last_stamp(), log.last_traced()), (Lsn(0), Timestamp::EPOCH, Lsn(0)));
     let slot = log.create_key(profile(7)).unwrap();
     assert_eq!(log.profile_of(slot).unwrap(), Some(profile(7)), "also before it is written");
     commit(&mut log, &frame([1, 2, 5], slot));

@@ -320,8 +320,9 @@ pub struct SendRow {
     pub send: SendChanged,
 }
 
+/// A stamp as bytes that sort like it.
 fn ordered(at: Timestamp) -> u64 {
-    u64::try_from(at.as_ms()).expect("INVARIANT: no Timestamp lies before the epoch")
+    u64::try_from(at.as_ms()).expect("INVARIANT: no record is stamped before the epoch")
 }
 
 pub fn sends_of_profile_prefix(profile: ProfileId) -> Vec<u8> {

@@ -9,12 +9,15 @@
 use super::primitive::{Read, Reader, Write};
 use model::{Attributes, Identity, IdentityKind, Value};
 
-/// Twice what intake lets in, for what steps wrap around a value.
-/// NOTE: only reading is bounded. Whoever makes values of values must refuse deeper ones: they would be written, and
-/// never read again.
-const DEPTH_MAX: usize = Value::DEPTH_MAX * 2;
+// INVARIANT: whatever is written can be read again. Values come in no deeper than `Value::DEPTH_MAX`, and whoever makes
+// one of others refuses what would be deeper; one that slipped through stops its partition here, before it is on disk.
 
 pub(crate) fn write_value(out: &mut Vec<u8>, value: &Value) {
+    write_value_at(out, value, 0);
+}
+
+fn write_value_at(out: &mut Vec<u8>, value: &Value, depth: usize) {
+    assert!(depth <= Value::DEPTH_MAX, "INVARIANT: no value nests deeper than {} levels", Value::DEPTH_MAX);
     match value {
         Value::Null => out.byte(0),
         Value::Bool(false) => out.byte(1),
@@ -33,11 +36,11 @@ pub(crate) fn write_value(out: &mut Vec<u8>, value: &Value) {
         }
         Value::List(items) => {
             out.byte(6);
-            out.list(items, write_value);
+            out.list(items, |out, item| write_value_at(out, item, depth + 1));
         }
         Value::Map(map) => {
             out.byte(7);
-            write_attributes(out, map);
+            write_attributes_at(out, map, depth + 1);
         }
     }
 }
@@ -47,7 +50,7 @@ pub(crate) fn read_value(reader: &mut Reader<'_>) -> Read<Value> {
 }
 
 fn value_at(reader: &mut Reader<'_>, depth: usize) -> Read<Value> {
-    if depth > DEPTH_MAX {
+    if depth > Value::DEPTH_MAX {
         return reader.fail("values nest too deeply");
     }
     Ok(match reader.byte()? {
@@ -64,10 +67,14 @@ fn value_at(reader: &mut Reader<'_>, depth: usize) -> Read<Value> {
 }
 
 pub(crate) fn write_attributes(out: &mut Vec<u8>, attributes: &Attributes) {
+    write_attributes_at(out, attributes, 0);
+}
+
+fn write_attributes_at(out: &mut Vec<u8>, attributes: &Attributes, depth: usize) {
     out.number(attributes.len() as u64);
     for (name, value) in attributes.iter() {
         out.text(name);
-        write_value(out, value);
+        write_value_at(out, value, depth);
     }
 }
 

@@ -78,7 +78,7 @@ impl Log for MemoryLog {
     }
 
     fn last_stamp(&self) -> Timestamp {
-        self.disk.content().last().map_or(Timestamp::MIN, |entry| entry.stamp)
+        self.disk.content().last().map_or(Timestamp::EPOCH, |entry| entry.stamp)
     }
 
     fn last_traced(&self) -> Lsn {

@@ -66,7 +66,7 @@ impl Planned {
 fn records_come_back_in_order_from_where_they_are_asked() {
     let disk = Disk::new();
     let mut log = disk.open_log();
-    assert_eq!((log.last_lsn(), log.last_stamp(), log.last_traced()), (Lsn(0), Timestamp::MIN, Lsn(0)));
+    assert_eq!((log.last_lsn(), log.last_stamp(), log.last_traced()), (Lsn(0), Timestamp::EPOCH, Lsn(0)));
     commit(&mut log, &frame([1, 2], KeySlot(0)));
     commit(&mut log, &frame([3, 4, 5], KeySlot(0)));
     assert_eq!((log.last_lsn(), log.last_stamp()), (Lsn(5), stamp(5)));

@@ -237,16 +237,20 @@ fn nested(depth: usize, wrap: impl Fn(Value) -> Value) -> Value {
 }
 
 #[test]
-fn what_intake_lets_in_is_read_and_an_abyss_is_not() {
+fn what_is_let_in_is_read_and_an_abyss_neither_read_nor_written() {
     let list = |value| Value::List(vec![value]);
     let map = |value| Value::Map([("a", value)].into_iter().collect());
-    for value in [nested(Value::DEPTH_MAX + 8, list), nested(Value::DEPTH_MAX + 8, map)] {
+    for value in [nested(Value::DEPTH_MAX, list), nested(Value::DEPTH_MAX, map)] {
         let bytes = written(|out| write_value(out, &value));
         assert_eq!(read_value(&mut Reader::new(&bytes)), Ok(value));
     }
     for abyss in [[6u8, 1].repeat(100_000), [7u8, 1, 1, b'a'].repeat(100_000)] {
         let error = read_value(&mut Reader::new(&abyss)).unwrap_err();
         assert_eq!(error.what, "values nest too deeply");
+    }
+    for abyss in [nested(Value::DEPTH_MAX + 1, list), nested(Value::DEPTH_MAX + 1, map)] {
+        assert!(abyss.is_too_deep());
+        assert!(std::panic::catch_unwind(|| written(|out| write_value(out, &abyss))).is_err());
     }
 }
 
@@ -293,7 +297,7 @@ fn attributes_out_of_order_or_twice_are_refused() {
 fn a_header_with_other_timers_than_its_body_is_refused() {
     let timer = Timer { fire_at: rich::at(0), seq: 1 };
     let halves = |timer: Option<Timer>| {
-        let mut profile = Profile::new(ProfileId([1; 16]), KeySlot(1), Timestamp::MIN);
+        let mut profile = Profile::new(ProfileId([1; 16]), KeySlot(1), Timestamp::EPOCH);
         profile.participants = vec![rich::participant(Holding::Wait, timer)];
         let mut header = bytes_of_profile(&profile);
         let before_timers = 1 + 16 + 1;
@@ -316,8 +320,16 @@ fn a_header_with_other_timers_than_its_body_is_refused() {
 
 #[test]
 fn an_instant_that_cannot_be_is_refused() {
-    let largest = Timestamp::MAX.as_ms();
-    for (ms, is_read) in [(0, true), (largest, true), (-1, false), (largest + 1, false), (i64::MIN, false)] {
+    let (least, largest) = (Timestamp::MIN.as_ms(), Timestamp::MAX.as_ms());
+    for (ms, is_read) in [
+        (0, true),
+        (largest, true),
+        (-1, true),
+        (least, true),
+        (least - 1, false),
+        (largest + 1, false),
+        (i64::MIN, false),
+    ] {
         let bytes = written(|out| out.signed(ms));
         assert_eq!(Reader::new(&bytes).timestamp().is_ok(), is_read, "{ms}");
     }

@@ -113,7 +113,7 @@ proptest! {
         slot in any_of::slot(),
         step in "[a-z]{1,9}",
     ) {
-        let profile = Profile::new(profile, slot, Timestamp::MIN);
+        let profile = Profile::new(profile, slot, Timestamp::EPOCH);
         let row = inside_row(&profile, &participant, &Text::from(step.as_str()));
         let place = decode_participant(row.value.as_ref().unwrap()).unwrap().place;
         prop_assert_eq!(&row.key, &participant_key(&participant.journey, place, &step, participant.id));
@@ -245,7 +245,8 @@ fn subjects_lie_by_partition_and_books_and_history_in_order() {
     assert!(book_key("a", 255, PartitionId(9)) < book_key("a", 256, PartitionId(0)));
     assert!(!book_key("ab", 1, PartitionId(0)).starts_with(&book_prefix("a")));
     let history = |version| {
-        let publish = Publish { version: CatalogVersion(version), changes: vec![], by: "a".into(), at: Timestamp::MIN };
+        let publish =
+            Publish { version: CatalogVersion(version), changes: vec![], by: "a".into(), at: Timestamp::EPOCH };
         publish_row(&publish).key
     };
     assert!(history(255) < history(256));
@@ -269,5 +270,5 @@ fn rows_go_to_their_keyspaces() {
     assert_eq!(identity_row([0; 16], ProfileId([1; 16]), KeySlot(1)).keyspace, Keyspace::Identities);
     assert!(send_key_by_time(&of_profile.key, &[1; 16]).is_err(), "a key of the other list");
     let effect = EffectId([2; 16]);
-    assert_eq!(send_key(ProfileId([1; 16]), Timestamp::MIN, effect).len(), 1 + 16 + 8 + 16);
+    assert_eq!(send_key(ProfileId([1; 16]), Timestamp::EPOCH, effect).len(), 1 + 16 + 8 + 16);
 }

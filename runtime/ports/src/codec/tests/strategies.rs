@@ -30,9 +30,9 @@ pub(super) fn text() -> impl Strategy<Value = Text> {
 
 pub(super) fn timestamp() -> impl Strategy<Value = Timestamp> {
     prop_oneof![
-        Just(Timestamp::MIN),
+        Just(Timestamp::EPOCH),
         Just(Timestamp::MAX),
-        (Timestamp::MIN.as_ms()..=Timestamp::MAX.as_ms()).prop_map(Timestamp::from_ms)
+        (Timestamp::EPOCH.as_ms()..=Timestamp::MAX.as_ms()).prop_map(Timestamp::from_ms)
     ]
 }
 
