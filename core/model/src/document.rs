@@ -3,6 +3,7 @@
 use crate::journey::Journey;
 use crate::journey_test::JourneyTest;
 use crate::message::Message;
+use crate::places::Places;
 use crate::trigger::Trigger;
 use crate::{Finding, Name};
 use schemars::JsonSchema;
@@ -242,17 +243,35 @@ pub fn read_documents(text: &str) -> ReadDocuments {
             return read;
         }
     };
-    for value in values {
-        match value {
-            serde_json::Value::Null => {}
-            serde_json::Value::Array(items) => items.into_iter().for_each(|item| read.push(item)),
-            other @ (serde_json::Value::Bool(_)
-            | serde_json::Value::Number(_)
-            | serde_json::Value::String(_)
-            | serde_json::Value::Object(_)) => read.push(other),
+    let documents = values.into_iter().flat_map(|value| match value {
+        serde_json::Value::Null => Vec::new(),
+        serde_json::Value::Array(items) => items,
+        other @ (serde_json::Value::Bool(_)
+        | serde_json::Value::Number(_)
+        | serde_json::Value::String(_)
+        | serde_json::Value::Object(_)) => vec![other],
+    });
+    // Made only when something is wrong.
+    let mut places = None;
+    for (nth, json) in documents.enumerate() {
+        match Document::from_json(json) {
+            Ok(document) => read.documents.push(document),
+            Err(finding) => {
+                let line = places.get_or_insert_with(|| Places::of(text)).line_in(nth, &place_of(&finding));
+                read.findings.push(Finding { line, ..finding });
+            }
         }
     }
     read
+}
+
+/// The path of what is wrong; of a field that is not known the field itself, not what it stands in.
+fn place_of(finding: &Finding) -> String {
+    match finding.message.strip_prefix("unknown field `").and_then(|rest| rest.split('`').next()) {
+        Some(field) if finding.path.is_empty() => field.to_owned(),
+        Some(field) => format!("{}.{field}", finding.path),
+        None => finding.path.clone(),
+    }
 }
 
 /// # Errors
@@ -281,15 +300,6 @@ fn options() -> serde_saphyr::Options {
         with_snippet: false,
         budget: serde_saphyr::budget! { max_depth: DEPTH_MAX + 1, flow_nesting_limit: DEPTH_MAX + 1 },
         alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: ALIASED_NODES_MAX },
-    }
-}
-
-impl ReadDocuments {
-    fn push(&mut self, json: serde_json::Value) {
-        match Document::from_json(json) {
-            Ok(document) => self.documents.push(document),
-            Err(finding) => self.findings.push(finding),
-        }
     }
 }
 

@@ -24,6 +24,9 @@ pub struct Finding {
     #[serde(skip_serializing_if = "String::is_empty")]
     pub path: String,
     pub message: String,
+    /// The line of the file, from 1; set by those who have its text ([`crate::places`]).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub line: Option<usize>,
     /// The file it was read from; set by those who read files.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
@@ -38,6 +41,7 @@ impl Finding {
             step: None,
             path: String::new(),
             message: message.into(),
+            line: None,
             file: None,
         }
     }
@@ -66,11 +70,16 @@ impl fmt::Display for Finding {
             Severity::Warning => "warning",
         };
         write!(f, "{severity}[{}]", self.code)?;
-        for place in
-            [self.file.as_deref(), Some(self.document.as_str()), self.step.as_deref(), Some(self.path.as_str())]
-                .into_iter()
-                .flatten()
-                .filter(|place| !place.is_empty())
+        match (&self.file, self.line) {
+            (Some(file), Some(line)) => write!(f, " {file}:{line}")?,
+            (Some(file), None) => write!(f, " {file}")?,
+            (None, Some(line)) => write!(f, " line {line}")?,
+            (None, None) => {}
+        }
+        for place in [Some(self.document.as_str()), self.step.as_deref(), Some(self.path.as_str())]
+            .into_iter()
+            .flatten()
+            .filter(|place| !place.is_empty())
         {
             write!(f, " {place}")?;
         }

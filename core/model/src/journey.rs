@@ -420,7 +420,7 @@ pub struct Raise {
 
 /// Where a value comes from: `{from: event.cart_total}` is an expression, anything else is the value itself. An object
 /// with a field `from` is never taken for a value.
-#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum Mapping {
     From(MappingFrom),
@@ -438,6 +438,17 @@ impl<'de> Deserialize<'de> for Mapping {
                 "`from` is an expression as text and stands alone, as in {from: event.cart_total}",
             )),
         }
+    }
+}
+
+impl JsonSchema for Mapping {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Mapping".into()
+    }
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        let from = generator.subschema_for::<MappingFrom>();
+        let value = serde_json::json!({"not": {"type": "object", "required": ["from"]}});
+        schemars::json_schema!({"anyOf": [from, value]})
     }
 }
 

@@ -13,6 +13,7 @@ pub mod journey_test;
 pub mod local_time;
 pub mod message;
 pub mod nearest;
+pub mod places;
 pub mod send;
 pub mod span;
 pub mod time;

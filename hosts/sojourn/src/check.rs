@@ -3,7 +3,9 @@
 use crate::progress;
 use catalog::{Built, Catalog, Change};
 use model::document::{Kind, read_documents};
+use model::places::Places;
 use model::{CatalogVersion, Document, Finding, Severity};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -28,6 +30,8 @@ pub struct TestArguments {
 pub struct Loaded {
     pub documents: Vec<Document>,
     files: Vec<PathBuf>,
+    /// By file: what stands on which line.
+    places: BTreeMap<PathBuf, Places>,
     pub findings: Vec<Finding>,
 }
 
@@ -35,13 +39,15 @@ impl Loaded {
     /// # Errors
     /// A path that cannot be read.
     pub fn from(paths: &[PathBuf]) -> Result<Self, String> {
-        let mut loaded = Loaded { documents: Vec::new(), files: Vec::new(), findings: Vec::new() };
+        let mut loaded =
+            Loaded { documents: Vec::new(), files: Vec::new(), places: BTreeMap::new(), findings: Vec::new() };
         for path in files_of(paths)? {
             let text = std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
             let read = read_documents(&text);
             loaded.files.extend(read.documents.iter().map(|_| path.clone()));
             loaded.documents.extend(read.documents);
             let file = Some(path.display().to_string());
+            loaded.places.insert(path.clone(), Places::of(&text));
             loaded.findings.extend(read.findings.into_iter().map(|finding| Finding { file: file.clone(), ..finding }));
         }
         if loaded.documents.is_empty() && loaded.findings.is_empty() {
@@ -57,7 +63,10 @@ impl Loaded {
         let Built { findings, .. } = Catalog::empty().with(CatalogVersion(1), &changes);
         let placed = findings.into_iter().map(|finding| {
             let at = self.documents.iter().position(|document| document.id().to_string() == finding.document);
-            Finding { file: at.map(|at| self.files[at].display().to_string()), ..finding }
+            let file = at.map(|at| &self.files[at]);
+            let places = file.and_then(|file| self.places.get(file));
+            let line = places.and_then(|places| places.line(&finding.document, finding.step.as_deref(), &finding.path));
+            Finding { file: file.map(|file| file.display().to_string()), line, ..finding }
         });
         self.findings.iter().cloned().chain(placed).collect()
     }

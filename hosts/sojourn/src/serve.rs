@@ -390,9 +390,13 @@ impl Sink for HostSink {
     }
 
     fn recovered(&mut self, recovered: &Recovered, took: Duration) {
-        let Recovered { checkpointed, records_replayed, profiles_scanned, timers, sends_unsettled } = recovered;
+        let Recovered { checkpointed, records_replayed, profiles_scanned, timers, sends_unsettled, findings } =
+            recovered;
         tracing::info!(%checkpointed, records_replayed, profiles_scanned, timers, sends_unsettled,
             took_ms = took.as_millis(), "opened");
+        for finding in findings {
+            tracing::warn!(%finding, "a published document would be refused today; publish it again without the mistake");
+        }
         self.with(|shared| shared.recovered.store(Some(Arc::new((recovered.clone(), took)))));
         let readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner).clone();
         self.with(|shared| {

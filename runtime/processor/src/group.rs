@@ -136,7 +136,8 @@ pub struct Group<L, S: ?Sized, T> {
     pub(crate) control: Arc<Control>,
     pub(crate) control_changes: Vec<control::Changed>,
     pub(crate) catalogs: BTreeMap<CatalogVersion, Arc<Catalog>>,
-    catalog_findings: Vec<Finding>,
+    /// Of the history; opening the group hands them out.
+    pub(crate) catalog_findings: Vec<Finding>,
     pub(crate) now: Timestamp,
     /// The last record appended.
     pub(crate) last: Lsn,
@@ -251,11 +252,6 @@ impl<L: Log, S: State + ?Sized, T> Group<L, S, T> {
     /// The catalog that all running partitions apply.
     pub fn catalog(&self) -> &Arc<Catalog> {
         &self.catalogs[&self.control.version()]
-    }
-
-    /// What this program's checks say of documents that were published before; for the operator's eyes.
-    pub fn catalog_findings(&self) -> &[Finding] {
-        &self.catalog_findings
     }
 
     pub fn control(&self) -> &Control {

@@ -12,7 +12,7 @@ use engine::control::Control;
 use engine::state::{OutboxKind, OutboxState};
 use engine::{Profile, RULES_VERSION};
 use model::send::Settlement;
-use model::{EffectId, KeySlot, Lsn, PartitionId, ProfileId, Text, Timestamp};
+use model::{EffectId, Finding, KeySlot, Lsn, PartitionId, ProfileId, Text, Timestamp};
 use ports::log::{Body, Entry, Replay};
 use ports::rows::{self, InstallationRow};
 use ports::state::Scan;
@@ -30,6 +30,8 @@ pub struct Recovered {
     pub profiles_scanned: u64,
     pub timers: u64,
     pub sends_unsettled: u64,
+    /// What would refuse documents today that were published before: nothing is done about it but to tell.
+    pub findings: Vec<Finding>,
 }
 
 /// What a process that opens its group again knows of its own hand-offs.
@@ -77,6 +79,7 @@ impl<L: Log, S: State + ?Sized, T> Group<L, S, T> {
         group.finish_spread();
         group.finish_stops();
         group.save_opening(installation.as_ref())?;
+        recovered.findings = std::mem::take(&mut group.catalog_findings);
         Ok((group, recovered))
     }
 
