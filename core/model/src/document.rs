@@ -257,21 +257,12 @@ pub fn read_documents(text: &str) -> ReadDocuments {
         match Document::from_json(json) {
             Ok(document) => read.documents.push(document),
             Err(finding) => {
-                let line = places.get_or_insert_with(|| Places::of(text)).line_in(nth, &place_of(&finding));
+                let line = places.get_or_insert_with(|| Places::of(text)).line_in(nth, &finding.path);
                 read.findings.push(Finding { line, ..finding });
             }
         }
     }
     read
-}
-
-/// The path of what is wrong; of a field that is not known the field itself, not what it stands in.
-fn place_of(finding: &Finding) -> String {
-    match finding.message.strip_prefix("unknown field `").and_then(|rest| rest.split('`').next()) {
-        Some(field) if finding.path.is_empty() => field.to_owned(),
-        Some(field) => format!("{}.{field}", finding.path),
-        None => finding.path.clone(),
-    }
 }
 
 /// # Errors

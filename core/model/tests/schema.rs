@@ -187,19 +187,18 @@ fn an_unknown_field_is_an_error_to_both() {
 /// File, line, place, and the field that was meant.
 #[test]
 fn an_unknown_field_is_told_with_its_line_and_what_was_meant() {
-    for (wrong, right, line, message) in [
-        ("    wher: event", "    where: event", 50, "unknown field `wher`; did you mean `where`? There is one of"),
-        ("on_faillure: park", "on_failure: park", 56, "unknown field `on_faillure`; did you mean `on_failure`?"),
-        ("  max_ago: 48h", "  max_age: 48h", 12, "unknown field `max_ago`; did you mean `max_age`?"),
-        ("up_too: 1d", "up_to: 1d", 67, "unknown field `up_too`; did you mean `up_to`?"),
+    for (wrong, right, message) in [
+        ("    wher: event", "    where: event", "unknown field `wher`; did you mean `where`? There is one of"),
+        ("on_faillure: park", "on_failure: park", "unknown field `on_faillure`; did you mean `on_failure`?"),
+        ("  max_ago: 48h", "  max_age: 48h", "unknown field `max_ago`; did you mean `max_age`?"),
+        ("up_too: 1d", "up_to: 1d", "unknown field `up_too`; did you mean `up_to`?"),
     ] {
         let text = EVERYTHING.replacen(right, wrong, 1);
         assert_ne!(text, EVERYTHING);
         let read = read_documents(&text);
         assert_eq!(read.findings.len(), 1, "{:?}", read.findings);
         let finding = &read.findings[0];
-        let found = text.lines().nth(finding.line.unwrap() - 1).unwrap();
-        assert!(found.contains(wrong.trim().split(':').next().unwrap()), "{:?}: {found}", finding.line);
+        let line = text.lines().position(|line| line.contains(wrong)).unwrap() + 1;
         assert_eq!(finding.line, Some(line), "{finding}");
         assert!(finding.message.starts_with(message), "{}", finding.message);
         let told = model::Finding { file: Some("cart.yaml".into()), ..finding.clone() }.to_string();

@@ -51,13 +51,19 @@ impl Server {
         let request = ControlRequest::Documents { changes, expected: None, by: "test".into() };
         let answer = server.answer(Input::Control { request, ticket: 1 });
         assert!(matches!(answer, Answer::Applied { .. }), "{answer:?}");
-        server.0.turn(now(), Vec::new()).unwrap();
         server
     }
 
     fn answer(&mut self, input: Input<u8>) -> Answer {
-        let released = self.0.turn(now(), vec![input]).unwrap();
-        released.answers.into_iter().next().unwrap().1
+        // A publish is answered when all partitions have applied it, a turn later.
+        let mut inputs = vec![input];
+        for _ in 0..10 {
+            let released = self.0.turn(now(), std::mem::take(&mut inputs)).unwrap();
+            if let Some((_, answer)) = released.answers.into_iter().next() {
+                return answer;
+            }
+        }
+        panic!("no answer in ten turns")
     }
 
     fn submit(&mut self, map: impl FnOnce(&Context<'_>) -> Received) {
