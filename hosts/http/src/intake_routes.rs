@@ -14,7 +14,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::response::IntoResponse;
 use engine::command::KeyScope;
 use intake::{Context, ItemOutcome, ItemResult, Malformed, Received, native, segment as door};
-use model::{Lsn, Text};
+use model::{Lsn, Text, Timestamp};
 use processor::{Answer, Input, PROFILE_RATE};
 use std::sync::Arc;
 
@@ -143,7 +143,7 @@ fn with_ids(mut received: Received, headers: &HeaderMap) -> Result<Received, Pro
         let id = match item {
             processor::Item::Event { event, .. } => &mut event.id,
             processor::Item::Update(update) => &mut update.id,
-            processor::Item::Rejected(_) => continue,
+            processor::Item::Rejected(_) | processor::Item::RejectedUpdate => continue,
         };
         if id.is_none() {
             let made = Text::from(format!("{key}#{number}"));
@@ -156,7 +156,7 @@ fn with_ids(mut received: Received, headers: &HeaderMap) -> Result<Received, Pro
 
 async fn store(shared: &Shared, caller: &Caller, received: Received) -> Result<impl IntoResponse + use<>, Problem> {
     let (position, results) = store_items(shared, caller, received).await?;
-    let shown = |ItemResult { id, outcome }| match outcome {
+    let shown = |ItemResult { id, outcome, trigger: _ }| match outcome {
         ItemOutcome::Accepted => views::ItemResult { id, outcome: views::Outcome::Accepted, reason: None },
         ItemOutcome::Rejected { reason } => {
             views::ItemResult { id, outcome: views::Outcome::Rejected, reason: Some(reason) }
@@ -166,8 +166,13 @@ async fn store(shared: &Shared, caller: &Caller, received: Received) -> Result<i
     Ok((StatusCode::ACCEPTED, [(POSITION, HeaderValue::from(position.0))], Json(results)))
 }
 
-async fn store_items(shared: &Shared, caller: &Caller, received: Received) -> Result<(Lsn, Vec<ItemResult>), Problem> {
-    let rejected = if shared.watched.by_someone() { rejected(caller, &received) } else { Vec::new() };
+async fn store_items(
+    shared: &Shared,
+    caller: &Caller,
+    mut received: Received,
+) -> Result<(Lsn, Vec<ItemResult>), Problem> {
+    let rejected = if shared.watched.by_someone() { rejected(caller, &received, shared.now()) } else { Vec::new() };
+    received.make_ids();
     let Received { items, mut results } = received;
     match shared.ask(|ticket| Input::Submit { items, ticket }).await? {
         Answer::Stored { position, refused } => {
@@ -189,16 +194,18 @@ async fn store_items(shared: &Shared, caller: &Caller, received: Received) -> Re
 }
 
 /// What the live tail shows of items refused at the door.
-fn rejected(caller: &Caller, received: &Received) -> Vec<Rejected> {
+fn rejected(caller: &Caller, received: &Received, now: Timestamp) -> Vec<Rejected> {
     let pairs = received.items.iter().zip(&received.results);
     let shown = pairs.filter_map(|(item, result)| match (item, &result.outcome) {
-        (processor::Item::Rejected(counted), ItemOutcome::Rejected { reason }) => Some(Rejected {
-            at: counted.received_at,
-            trigger: counted.trigger.clone(),
-            source: caller.key.clone(),
-            id: result.id.clone(),
-            reason: reason.clone(),
-        }),
+        (processor::Item::Rejected(_) | processor::Item::RejectedUpdate, ItemOutcome::Rejected { reason }) => {
+            Some(Rejected {
+                at: now,
+                trigger: result.trigger.clone(),
+                source: caller.key.clone(),
+                id: result.id.clone(),
+                reason: reason.clone(),
+            })
+        }
         _ => None,
     });
     shown.collect()

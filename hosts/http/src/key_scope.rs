@@ -22,12 +22,17 @@ pub(crate) fn restrict(received: &mut Received, catalog: &Catalog, now: Timestam
         let (trigger, checked) = match item {
             Item::Event { event, .. } => (event.trigger.clone(), check_event(event, catalog)),
             Item::Update(update) => (Text::default(), check_update(update, catalog)),
-            Item::Rejected(_) => continue,
+            Item::Rejected(_) | Item::RejectedUpdate => continue,
         };
         let Err(why) = checked else { continue };
         // As at the door: names that nothing has are not kept in the books.
         let trigger = if catalog.trigger(&trigger).is_some() { trigger } else { Text::default() };
-        *item = Item::Rejected(RejectedCount { trigger, reason: "key_scope".into(), received_at: now, count: 1 });
+        *item = match item {
+            Item::Update(_) => Item::RejectedUpdate,
+            Item::Event { .. } | Item::Rejected(_) | Item::RejectedUpdate => {
+                Item::Rejected(RejectedCount { trigger, reason: "key_scope".into(), received_at: now, count: 1 })
+            }
+        };
         result.outcome = ItemOutcome::Rejected { reason: format!("key_scope: {why}; send it from your server") };
     }
 }

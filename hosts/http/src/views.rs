@@ -8,8 +8,8 @@ use engine::trace::Entry;
 use engine::transition;
 use model::document::{DocumentId, Kind, Spec};
 use model::{
-    Attributes, CatalogVersion, EffectId, Identity, Lsn, Name, ParticipantId, ProfileId, Severity, Text, Timestamp,
-    trigger,
+    AttributeName, Attributes, CatalogVersion, EffectId, Identity, Lsn, Name, ParticipantId, ProfileId, Severity, Text,
+    Timestamp, trigger,
 };
 use ports::rows::{self, BookRow, ParticipantRow, SendRow};
 use serde::{Deserialize, Serialize};
@@ -233,7 +233,7 @@ pub struct Finding {
 
 impl Finding {
     pub fn of(finding: &model::Finding) -> Self {
-        let model::Finding { severity, code, document, step, path, message, file: _ } = finding.clone();
+        let model::Finding { severity, code, document, step, path, message, line: _, file: _ } = finding.clone();
         Finding { severity, code, document, step, path, message }
     }
 }
@@ -272,7 +272,7 @@ pub struct Trigger {
 #[derive(Serialize, ToSchema)]
 pub struct TriggerAttribute {
     #[schema(value_type = String)]
-    pub name: Name,
+    pub name: AttributeName,
     /// `text`, `number`, `boolean`, `datetime` or `reference`.
     #[schema(value_type = String)]
     pub r#type: trigger::AttributeType,

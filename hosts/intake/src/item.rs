@@ -32,15 +32,15 @@ pub struct Malformed(pub String);
 /// A request mapped: what to store, and what to answer if that works.
 #[derive(Debug, Default)]
 pub struct Received {
-    /// In order. Rejected events too, since they count in the books (E4); of rejected profiles there is nothing to store.
+    /// One for each item of the request, in order; rejected ones too, since those of events count in the books (E4).
     pub items: Vec<Item>,
-    /// One for each item of the request, in order.
+    /// The same.
     pub results: Vec<ItemResult>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ItemResult {
-    /// The sender's, or the one that was made for an event without (E3).
+    /// The sender's, or the one that [`Received::make_ids`] made.
     pub id: Option<Text>,
     /// Of events: the trigger, as far as it could be read; empty else.
     pub trigger: Text,
@@ -79,6 +79,17 @@ pub(crate) struct Draft {
 }
 
 impl Received {
+    /// Gives events that came without an id one (E3). It is like no other, so nothing is a duplicate of such an event.
+    pub fn make_ids(&mut self) {
+        for (item, result) in self.items.iter_mut().zip(&mut self.results) {
+            let Item::Event { event, .. } = item else { continue };
+            if event.id.is_none() {
+                event.id = Some(uuid::Uuid::now_v7().to_string().into());
+                result.id.clone_from(&event.id);
+            }
+        }
+    }
+
     pub(crate) fn event(&mut self, ctx: &Context<'_>, draft: Result<Draft, (Option<Text>, Text, Rejection)>) {
         let checked = draft.and_then(|draft| {
             let (id, trigger) = (draft.id.clone(), draft.trigger.clone());
@@ -114,7 +125,10 @@ impl Received {
                 (id, ItemOutcome::Accepted)
             }
             // The books are of events; a profile is in none of them.
-            Err((id, Rejection { reason, .. })) => (id.and_then(plausible), ItemOutcome::Rejected { reason }),
+            Err((id, Rejection { reason, .. })) => {
+                self.items.push(Item::RejectedUpdate);
+                (id.and_then(plausible), ItemOutcome::Rejected { reason })
+            }
         };
         self.results.push(ItemResult { id, trigger: Text::default(), outcome });
     }
@@ -165,8 +179,7 @@ fn check(ctx: &Context<'_>, draft: Draft) -> Result<(Event, Vec<Text>), Rejectio
         None => (attributes, Vec::new()),
     };
     let event = Event {
-        // E3: without an id we make one. It is like no other, so nothing is a duplicate of it.
-        id: Some(id.unwrap_or_else(|| uuid::Uuid::now_v7().to_string().into())),
+        id,
         source: ctx.source.into(),
         trigger,
         identities,

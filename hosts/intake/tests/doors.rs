@@ -31,17 +31,9 @@ fn with<T>(act: impl FnOnce(&Context<'_>) -> T) -> T {
 
 /// One line a result: what is stored, or why not.
 fn told(received: &Received) -> Vec<String> {
-    let mut items = received.items.iter();
-    let line = |result: &intake::ItemResult| match (&result.outcome, items.clone().next()) {
-        // Nothing is stored of a profile that is rejected.
-        (ItemOutcome::Rejected { reason }, item) if !matches!(item, Some(Item::Rejected(_))) => {
-            format!("not stored {}: {reason}", result.id.as_deref().unwrap_or_default())
-        }
-        (outcome, _) => of_item(items.next().unwrap(), result, outcome),
-    };
-    let lines = received.results.iter().map(line).collect();
-    assert!(items.next().is_none(), "an item without a result");
-    lines
+    assert_eq!(received.items.len(), received.results.len());
+    let pairs = received.items.iter().zip(&received.results);
+    pairs.map(|(item, result)| of_item(item, result, &result.outcome)).collect()
 }
 
 fn of_item(item: &Item, result: &intake::ItemResult, outcome: &ItemOutcome) -> String {
@@ -49,9 +41,7 @@ fn of_item(item: &Item, result: &intake::ItemResult, outcome: &ItemOutcome) -> S
         (Item::Event { event, unknown_attributes, .. }, ItemOutcome::Accepted) => {
             let identities: Vec<String> = event.identities.iter().map(ToString::to_string).collect();
             assert_eq!((&result.id, &result.trigger), (&event.id, &event.trigger));
-            let id = event.id.as_deref().unwrap();
-            // One that was made is a UUID of the time it was made at.
-            let id = uuid::Uuid::parse_str(id).map_or(id.to_owned(), |id| format!("made v{}", id.get_version_num()));
+            let id = event.id.as_deref().unwrap_or("without id");
             format!(
                 "{} {} {} {} {:?} {id}",
                 event.trigger,
@@ -67,6 +57,10 @@ fn of_item(item: &Item, result: &intake::ItemResult, outcome: &ItemOutcome) -> S
         }
         (Item::Rejected(count), ItemOutcome::Rejected { reason }) => {
             format!("rejected[{}] {}: {reason}", count.reason, count.trigger)
+        }
+        // Nothing is stored of a profile that is rejected.
+        (Item::RejectedUpdate, ItemOutcome::Rejected { reason }) => {
+            format!("not stored {}: {reason}", result.id.as_deref().unwrap_or_default())
         }
         (item, outcome) => panic!("{item:?} and {outcome:?} do not belong together"),
     }
@@ -99,7 +93,7 @@ fn t14_one_bad_item_rejects_only_itself_in_order() {
     rejected[malformed] : `yesterday` is not an instant; expected RFC 3339 with an offset, such as "2026-05-01T09:00:00Z" at line 1 column 80
     rejected[identity] : the identity `user_id` must be at most 512 bytes of text without control characters
     rejected[malformed] : unknown field `colour`, expected one of `id`, `trigger`, `identities`, `occurred_at`, `attributes`, `binding_id`, `replay_as_live` at line 1 column 63
-    x user_id:42 2026-05-04T10:00:00Z {} [] made v7
+    x user_id:42 2026-05-04T10:00:00Z {} [] without id
     "#);
 }
 
@@ -122,9 +116,9 @@ fn t02_a_batch_keeps_its_order_and_the_clients_clock_is_corrected() {
     insta::assert_snapshot!(told.join("\n"), @r#"
     abandoned_cart user_id:42 2026-05-04T09:59:55Z {"cart_id":"c","cart_total":80} [] m1
     update user_id:42+anonymous_id:x {"email":"a@x.org","plan":"pro"}
-    page anonymous_id:x 2026-05-04T10:00:00Z {"name":"Home","path":"/"} [] made v7
+    page anonymous_id:x 2026-05-04T10:00:00Z {"name":"Home","path":"/"} [] without id
     update user_id:41+user_id:42+anonymous_id:41 {}
-    group user_id:42 2026-05-04T10:00:00Z {"group_id":"g","size":3} [] made v7
+    group user_id:42 2026-05-04T10:00:00Z {"group_id":"g","size":3} [] without id
     update user_id:42+anonymous_id:x {}
     rejected[identity] abandoned_cart: `identities`: expected at least one, such as {"user_id": "42"}
     rejected[malformed] : `type`: expected track, identify, page, screen, group or alias, `dance` came
@@ -198,13 +192,28 @@ fn a_rejected_message_of_segment_is_named_and_has_its_reason() {
     assert_eq!(told, ["rejected[malformed] : invalid type: integer `7`, expected a message object at line 1 column 1"]);
 }
 
+/// E3: without an id one is made, a UUID of the time it was made at, and the answer tells it.
+#[test]
+fn an_event_without_an_id_is_given_one() {
+    let body =
+        br#"[{"trigger":"x","identities":{"user_id":"1"}},{"id":"e1","trigger":"x","identities":{"user_id":"1"}},{}]"#;
+    let mut received = with(|ctx| native::events(body, ctx).unwrap());
+    received.make_ids();
+    let ids: Vec<Option<&str>> = received.results.iter().map(|result| result.id.as_deref()).collect();
+    assert_eq!(uuid::Uuid::parse_str(ids[0].unwrap()).unwrap().get_version_num(), 7);
+    assert_eq!(ids[1..], [Some("e1"), None]);
+    let Item::Event { event, .. } = &received.items[0] else { panic!("{received:?}") };
+    assert_eq!(event.id.as_deref(), ids[0]);
+}
+
 /// E4: the books are of events; a profile that is rejected is answered, and counted nowhere.
 #[test]
 fn a_rejected_profile_is_in_no_book() {
     let body =
         br#"[{"id":"1","identities":{"user_id":"1"}}, {"id":"2"}, {"id":"3","identities":{"user_id":"1"},"x":1}, 7]"#;
     let received = with(|ctx| native::profiles(body, ctx).unwrap());
-    assert_eq!((received.items.len(), received.results.len()), (1, 4));
+    let counted = received.items.iter().filter(|item| matches!(item, Item::Rejected(_))).count();
+    assert_eq!((counted, received.results.len()), (0, 4));
     let ids: Vec<Option<&str>> = received.results.iter().map(|result| result.id.as_deref()).collect();
     assert_eq!(ids, [Some("1"), Some("2"), Some("3"), None]);
 }

@@ -114,30 +114,23 @@ fn answered(received: Option<Received>, sent: Option<usize>) {
     if let Some(sent) = sent {
         assert_eq!(results.len(), sent);
     }
-    let mut items = items.into_iter().peekable();
-    for result in results {
-        match &result.outcome {
-            ItemOutcome::Rejected { reason } => {
-                assert!(!reason.is_empty());
-                // Of a rejected profile nothing is stored, so the next item is that of another result.
-                items.next_if(|item| matches!(item, Item::Rejected(_)));
+    assert_eq!(items.len(), results.len());
+    for (item, result) in items.into_iter().zip(results) {
+        match (item, &result.outcome) {
+            (Item::Rejected(_) | Item::RejectedUpdate, ItemOutcome::Rejected { reason }) => assert!(!reason.is_empty()),
+            (Item::Event { event, .. }, ItemOutcome::Accepted) => {
+                assert_eq!((&result.id, &result.trigger), (&event.id, &event.trigger));
+                assert!(!event.identities.is_empty() && event.identities.is_sorted());
+                stays(&event.attributes);
             }
-            ItemOutcome::Accepted => match items.next().unwrap() {
-                Item::Event { event, .. } => {
-                    assert_eq!((&result.id, &result.trigger), (&event.id, &event.trigger));
-                    assert!(!event.identities.is_empty() && event.identities.is_sorted());
-                    stays(&event.attributes);
-                }
-                Item::Update(update) => {
-                    assert_eq!(result.id, update.id);
-                    assert!(!update.identities.is_empty() && update.identities.is_sorted());
-                    stays(&update.attributes);
-                }
-                Item::Rejected(count) => panic!("accepted and rejected: {count:?}"),
-            },
+            (Item::Update(update), ItemOutcome::Accepted) => {
+                assert_eq!(result.id, update.id);
+                assert!(!update.identities.is_empty() && update.identities.is_sorted());
+                stays(&update.attributes);
+            }
+            (item, outcome) => panic!("{item:?} and {outcome:?} do not belong together"),
         }
     }
-    assert!(items.next().is_none(), "an item that nothing was answered for");
 }
 
 /// What was accepted is written as JSON that reads the same.

@@ -68,7 +68,8 @@ impl Server {
 
     fn submit(&mut self, map: impl FnOnce(&Context<'_>) -> Received) {
         let catalog = Arc::clone(self.0.catalog());
-        let received = map(&Context { catalog: &catalog, source: "key", received_at: now() });
+        let mut received = map(&Context { catalog: &catalog, source: "key", received_at: now() });
+        received.make_ids();
         let answer = self.answer(Input::Submit { items: received.items, ticket: 1 });
         assert!(matches!(answer, Answer::Stored { .. }), "{answer:?}");
     }

@@ -690,6 +690,7 @@ impl<L: Log, S: State + ?Sized, T> Group<L, S, T> {
                     rejected.push(count.clone());
                     continue;
                 }
+                Item::RejectedUpdate => continue,
                 Item::Event { event, .. } => &event.identities,
                 Item::Update(update) => &update.identities,
             };
@@ -1134,7 +1135,7 @@ fn command_of(item: Item, resolution: Resolution) -> ProfileCommand {
             let updated = ProfileUpdated { id, source, identities, attributes, received_at, resolution };
             ProfileCommand::Update(Box::new(updated))
         }
-        Item::Rejected(_) => unreachable!("INVARIANT: what the door refused is no command"),
+        Item::Rejected(_) | Item::RejectedUpdate => unreachable!("INVARIANT: what the door refused is no command"),
     }
 }
 

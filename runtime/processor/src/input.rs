@@ -64,7 +64,7 @@ impl Item {
         match self {
             Item::Event { event, .. } => ITEM_BYTES + bytes_of(&event.attributes),
             Item::Update(update) => ITEM_BYTES + bytes_of(&update.attributes),
-            Item::Rejected(_) => ITEM_BYTES,
+            Item::Rejected(_) | Item::RejectedUpdate => ITEM_BYTES,
         }
     }
 }
@@ -94,6 +94,8 @@ pub enum Item {
     Update(Update),
     /// Refused at the door; stored for the books only (E4).
     Rejected(RejectedCount),
+    /// Refused at the door, and in no books: they are of events.
+    RejectedUpdate,
 }
 
 /// An `identify`, or an item of the profiles API.

@@ -250,7 +250,7 @@ fn number_of_item(item: &Item) -> Option<u64> {
     match item {
         Item::Event { event, .. } => number_in(&event.attributes),
         Item::Update(update) => number_of_mark(&update.attributes),
-        Item::Rejected(_) => None,
+        Item::Rejected(_) | Item::RejectedUpdate => None,
     }
 }
 

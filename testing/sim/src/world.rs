@@ -445,7 +445,7 @@ impl World {
         });
         let numbers = items.flatten().filter_map(|item| match item {
             Item::Update(Update { attributes, .. }) => crate::clients::number_of_mark(attributes),
-            Item::Event { .. } | Item::Rejected(_) => None,
+            Item::Event { .. } | Item::Rejected(_) | Item::RejectedUpdate => None,
         });
         numbers.map(update_mark).collect()
     }
