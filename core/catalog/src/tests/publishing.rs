@@ -168,7 +168,7 @@ fn what_people_on_an_older_version_need_cannot_be_deleted() {
         let change = [remove(kind, used)];
         let in_use = format!("error in_use {kind}/{used}");
         let built = with(&second, &change);
-        assert_eq!(lines(&built.findings), [in_use.clone()]);
+        assert_eq!(lines(&built.findings), std::slice::from_ref(&in_use));
         let message = &built.findings[0].message;
         assert!(message.starts_with(&format!("version 1 of the live journey j ({place}) uses it")), "{message}");
         // In the same publish as the journey's change it is no different.
