@@ -76,15 +76,9 @@ impl Server {
 
     fn profile(&mut self, identity: &str) -> Option<Box<ProfileRead>> {
         let who = Who::Identity(Identity::parse(identity).unwrap());
-        match self.answer(Input::Read { who, ticket: 1 }) {
-            Answer::Profile(read) => read,
-            other @ (Answer::Stored { .. }
-            | Answer::Unavailable { .. }
-            | Answer::Applied { .. }
-            | Answer::Refused { .. }
-            | Answer::Conflict { .. }
-            | Answer::UnknownKey) => panic!("{other:?}"),
-        }
+        let answer = self.answer(Input::Read { who, ticket: 1 });
+        let Answer::Profile(read) = answer else { panic!("{answer:?}") };
+        read
     }
 
     fn is_in(&mut self, identity: &str, journey: &str) -> bool {

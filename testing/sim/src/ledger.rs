@@ -103,7 +103,7 @@ impl Ledger {
                     let key = (count.trigger.to_string(), minute, count.reason.to_string());
                     if self.rejected.contains_key(&key) { None } else { Some(format!("the rejection of {key:?}")) }
                 }
-                Item::Event { .. } | Item::Update(_) => None,
+                Item::Event { .. } | Item::Update(_) | Item::RejectedUpdate => None,
             }),
             Ask::Control(ControlRequest::CreateKey { key, .. }) if !self.keys.contains(key.id.as_str()) => {
                 Some(format!("key {}", key.id))
