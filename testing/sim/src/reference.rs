@@ -21,8 +21,8 @@ const MAX_AGE_MS: i64 = 24 * 3_600_000;
 
 #[derive(Default)]
 pub(crate) struct Reference {
-    /// By profile, source and id.
-    seen: BTreeMap<(ProfileId, Text, Text), Seen>,
+    /// By profile, source and id; events and updates apart.
+    seen: BTreeMap<(Kinds, ProfileId, Text, Text), Seen>,
     /// Names of triggers, by catalog version, from 0.
     triggers: Vec<BTreeSet<Text>>,
     /// What each partition applies.
@@ -33,8 +33,15 @@ pub(crate) struct Reference {
     traces: BTreeMap<Lsn, Vec<Trace>>,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Kinds {
+    Event,
+    Update,
+}
+
 #[derive(Clone)]
 struct Seen {
+    /// The stamp of the record.
     at: Timestamp,
     said: (Text, Attributes),
 }
@@ -144,7 +151,8 @@ impl Reference {
             return violated(format!("the event {:?} at {} left no trace", event.id, entry.lsn));
         };
         let said = (event.trigger.clone(), event.attributes.clone());
-        let again = self.seen_before(profile, &event.source, event.id.as_ref(), event.received_at, said, found);
+        let key = event.id.clone().map(|id| (Kinds::Event, profile, event.source.clone(), id));
+        let again = self.seen_before(key, entry.stamp, said);
         let expected = match again {
             Some(conflict) => Verdict::Duplicate { conflict },
             None if !self.knows(entry.partition, &event.trigger) => Verdict::Unmatched,
@@ -181,7 +189,8 @@ impl Reference {
             false => Verdict::Matched,
         };
         let said = (Text::default(), updated.attributes.clone());
-        let again = self.seen_before(profile, &updated.source, updated.id.as_ref(), updated.received_at, said, found);
+        let key = updated.id.clone().map(|id| (Kinds::Update, profile, updated.source.clone(), id));
+        let again = self.seen_before(key, entry.stamp, said);
         let expected = again.map_or(Verdict::Matched, |conflict| Verdict::Duplicate { conflict });
         if found == expected {
             return Ok(());
@@ -189,23 +198,16 @@ impl Reference {
         violated(format!("update {:?} at {} was {found:?}, expected {expected:?}", updated.id, entry.lsn))
     }
 
-    /// Whether (source, id) was seen before, and if so, whether it said something else. Where it was seen so long ago
-    /// that it may be forgotten, what was found decides.
+    /// Whether it was seen within the window before, and if so, whether it said something else then.
     fn seen_before(
         &mut self,
-        profile: ProfileId,
-        source: &Text,
-        id: Option<&Text>,
+        key: Option<(Kinds, ProfileId, Text, Text)>,
         at: Timestamp,
         said: (Text, Attributes),
-        found: Verdict,
     ) -> Option<bool> {
-        let key = (profile, source.clone(), id?.clone());
-        if let Some(seen) = self.seen.get(&key) {
-            let may_be_forgotten = at.ms_since(seen.at) > WINDOW_MS;
-            if !may_be_forgotten || matches!(found, Verdict::Duplicate { .. }) {
-                return Some(seen.said != said);
-            }
+        let key = key?;
+        if let Some(seen) = self.seen.get(&key).filter(|seen| at.ms_since(seen.at) <= WINDOW_MS) {
+            return Some(seen.said != said);
         }
         self.seen.insert(key, Seen { at, said });
         None
