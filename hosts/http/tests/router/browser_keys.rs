@@ -90,13 +90,17 @@ async fn what_a_browser_key_may_not_send_spoils_no_batch_and_counts_in_the_books
     let batch = json!({"writeKey": browser, "batch": [
         {"type": "track", "event": "Signed Up", "anonymousId": "a", "properties": {"plan": "pro"}},
         {"type": "identify", "userId": "42", "traits": {"email": "e@x.org"}},
+        {"type": "track", "event": "Signed Up", "anonymousId": "b",
+         "properties": {"plan": "pro", "contactpoint_email": "e@x.org"}},
         {"type": "page", "anonymousId": "a", "name": "Home"},
     ]});
     let answer = system.post("/v1/b").header("origin", "https://shop.example").body(batch.to_string()).send().await;
     assert_eq!(answer.status.as_u16(), 200, "{answer:?}");
     let position = answer.header("sojourn-position").to_owned();
     let books = system.read(&format!("/api/v1/books?at_least={position}")).await;
+    // The books are those of events: a refused identify is in none (E4).
     assert_eq!(books["total"]["rejected"], json!({"key_scope": 1}), "{books}");
+    assert_eq!(books["triggers"]["signed_up"]["rejected"], json!({"key_scope": 1}), "{books}");
     assert_eq!(books["triggers"]["signed_up"]["matched"], 1, "{books}");
     assert_eq!(system.get("/api/v1/profiles/user_id:42").key("dev-admin").send().await.status.as_u16(), 404);
 }
