@@ -104,7 +104,7 @@ pub struct JourneyVersion {
     /// The first is where participants begin; at least one.
     pub steps: Vec<Step>,
     /// It was published once and cannot be compiled any more: nobody enters it, and who is inside stays where they
-    /// are, until an exit by hand or a stop. Only a newer program makes a version inert, never a publish.
+    /// are until the journey is stopped. Only a newer program makes a version inert, never a publish.
     pub is_inert: bool,
     /// What it was compiled from.
     pub(crate) document: Arc<Document>,

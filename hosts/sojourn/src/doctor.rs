@@ -9,7 +9,7 @@ use model::{Lsn, PartitionId};
 use ports::log::Body;
 use ports::rows::InstallationRow;
 use ports::{Keyspace, Log, State, codec, rows};
-use processor::doctor;
+use processor::{Stopped, doctor};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -71,11 +71,7 @@ fn look(arguments: &Arguments, config: &Config) -> ExitCode {
             Ok(stopped) if stopped.is_empty() => findings.note("partitions", Ok("none is stopped".to_owned())),
             Ok(stopped) => {
                 for (id, stopped) in stopped {
-                    let why = format!(
-                        "{id} is stopped at record {}: {}; `sojourn doctor skip --partition {} --lsn {}` passes over it",
-                        stopped.lsn, stopped.why, id.0, stopped.lsn
-                    );
-                    findings.note("partition", Err(why));
+                    findings.note("partition", Err(way_out(id, stopped)));
                 }
             }
         }
@@ -84,6 +80,15 @@ fn look(arguments: &Arguments, config: &Config) -> ExitCode {
         findings.note("tail of the log", tail(&mut log, state));
     }
     findings.end()
+}
+
+/// What stopped the partition, and what can be done about it.
+fn way_out(id: PartitionId, Stopped { lsn, why }: Stopped) -> String {
+    if lsn == Lsn(0) {
+        return doctor::Error::Row { id, why: why.to_string() }.to_string();
+    }
+    let command = format!("sojourn doctor skip --partition {} --lsn {lsn}", id.0);
+    format!("{id} is stopped at record {lsn}: {why}; `{command}` passes over it")
 }
 
 #[derive(Default)]
