@@ -26,9 +26,12 @@ pub struct Arguments {
     /// How many of them wait for the same instant, and have entered so long ago that they are not in memory.
     #[arg(long, default_value_t = 1_000_000)]
     burst: u64,
-    /// How many of them wait for another instant, and are in memory: at most the 500,000 that are kept there.
+    /// How many of them wait for another instant, and are in memory: fewer than the profiles kept there.
     #[arg(long, default_value_t = 400_000)]
     hot_burst: u64,
+    /// Profiles kept in memory, as `[storage] hot_profiles_max` says it. Fewer leave more memory for those who wait.
+    #[arg(long, default_value_t = 500_000)]
+    hot_profiles: usize,
 }
 
 const DOCUMENTS: &str = include_str!("waiting.yaml");
@@ -43,7 +46,8 @@ pub fn run(arguments: &Arguments, data: &Path) -> Result<(), String> {
     let now_ms = Arc::new(AtomicI64::new(Clock::start().now().as_ms()));
     let seen: Arc<Mutex<Vec<Sample>>> = Arc::default();
     let storage = OwnClock { disk: disk(data), now_ms: Arc::clone(&now_ms) };
-    let (worker, handle) = Worker::new(storage, Samples(Arc::clone(&seen)), Options::default());
+    let options = Options { hot_profiles_max: arguments.hot_profiles, ..Options::default() };
+    let (worker, handle) = Worker::new(storage, Samples(Arc::clone(&seen)), options);
     let (started, opened) = mpsc::channel();
     let thread = std::thread::spawn(move || {
         worker.run(|result| started.send(result).expect("INVARIANT: the bench waits for the start"));
@@ -63,7 +67,7 @@ fn measure(
     seen: &Mutex<Vec<Sample>>,
     now_ms: &AtomicI64,
 ) -> Result<(), String> {
-    let Arguments { people, burst, hot_burst } = *arguments;
+    let Arguments { people, burst, hot_burst, .. } = *arguments;
     if burst + hot_burst > people {
         return Err(format!("{burst} and {hot_burst} people in bursts are more than the {people} there are"));
     }
