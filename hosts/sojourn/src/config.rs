@@ -45,7 +45,7 @@ impl Default for Server {
 pub struct Storage {
     /// Fixed at the first start, 1 to 1,024. More partitions spread over more machines later.
     pub partitions: u16,
-    /// Profiles kept in memory, about 1 KiB each; at least 1,000. More means fewer reads of the store.
+    /// Profiles kept in memory, about 1.5 KiB each; at least 1,000. More means fewer reads of the store.
     pub hot_profiles_max: usize,
     /// Free disk space under which nothing more is accepted. More leaves the store more room for its own work; less
     /// uses the disk up to its end.

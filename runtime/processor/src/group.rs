@@ -42,7 +42,7 @@ use stage::{Staged, Stored};
 pub struct Options {
     /// How many partitions there are, 1 to 1,024; fixed at the first start.
     pub partitions: u16,
-    /// Profiles kept in memory over all partitions. More means fewer reads of the store, about 1 KiB each.
+    /// Profiles kept in memory over all partitions. More means fewer reads of the store, about 1.5 KiB each.
     pub hot_profiles_max: usize,
     pub limits: Limits,
     pub channels: BTreeMap<Text, ChannelPolicy>,
