@@ -252,5 +252,5 @@ fn concerns(
 }
 
 pub(crate) fn damaged(keyspace: Keyspace, error: &codec::Error) -> ports::state::Error {
-    ports::state::Error::Damaged { keyspace, key: String::new(), why: error.to_string() }
+    ports::state::Error::damaged(keyspace, "", error)
 }

@@ -11,6 +11,13 @@ pub enum Error {
     Damaged { keyspace: Keyspace, key: String, why: String },
 }
 
+impl Error {
+    /// The row `key` is there and does not decode.
+    pub fn damaged(keyspace: Keyspace, key: impl ToString, error: &crate::codec::Error) -> Self {
+        Error::Damaged { keyspace, key: key.to_string(), why: error.to_string() }
+    }
+}
+
 /// One ordered map of the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Keyspace {

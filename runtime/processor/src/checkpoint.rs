@@ -209,11 +209,9 @@ impl PartitionCut {
         for ((trigger, minute), counted) in books {
             let key = rows::book_key(trigger, *minute, *id);
             let mut total = match state.get(Keyspace::Books, &key)? {
-                Some(row) => rows::decode_book(&row).map_err(|error| state::Error::Damaged {
-                    keyspace: Keyspace::Books,
-                    key: trigger.to_string(),
-                    why: error.to_string(),
-                })?,
+                Some(row) => {
+                    rows::decode_book(&row).map_err(|error| state::Error::damaged(Keyspace::Books, trigger, &error))?
+                }
                 None => BookRow::default(),
             };
             total.add(counted);

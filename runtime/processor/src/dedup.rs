@@ -18,6 +18,8 @@ pub(crate) struct Dedup {
     /// Ids by hour since the epoch. 0: those of this hour, and all before, are forgotten.
     hours: BTreeMap<u32, u64>,
     keys: u64,
+    /// The youngest hour that is forgotten: asked for with every record, and seldom another one.
+    forgotten: Option<u32>,
     /// The youngest id that had to go because its profile had too many.
     crowded_out_at: Option<Timestamp>,
 }
@@ -33,7 +35,8 @@ fn begin_of(hour: u32) -> Timestamp {
 impl Dedup {
     pub fn of_rows(rows: &[(u32, u64)]) -> Self {
         let hours: BTreeMap<u32, u64> = rows.iter().copied().collect();
-        Dedup { keys: hours.values().sum(), hours, crowded_out_at: None }
+        let forgotten = youngest_forgotten(&hours);
+        Dedup { keys: hours.values().sum(), hours, forgotten, crowded_out_at: None }
     }
 
     pub fn rows(&self) -> Vec<(u32, u64)> {
@@ -42,7 +45,8 @@ impl Dedup {
 
     /// `limits` with the window that this partition holds at `now`.
     pub fn limits(&self, limits: &Limits, now: Timestamp) -> Limits {
-        let forgotten = self.forgotten_until().map_or(i64::MAX, |until| now.ms_since(until));
+        let until = self.forgotten.map(|hour| begin_of(hour.saturating_add(1)));
+        let forgotten = until.map_or(i64::MAX, |until| now.ms_since(until));
         Limits { dedup_window_ms: limits.dedup_window_ms.min(forgotten.max(0)), ..limits.clone() }
     }
 
@@ -56,21 +60,28 @@ impl Dedup {
     pub fn add(&mut self, now: Timestamp, crowded_out: Option<Timestamp>, window_ms: i64, bytes_max: u64) {
         self.crowded_out_at = self.crowded_out_at.max(crowded_out).filter(|at| now.ms_since(*at) < window_ms);
         let expired = hour_of(now.plus_ms(-window_ms));
+        let mut forgotten_changes = false;
         while let Some(oldest) = self.hours.first_entry().filter(|oldest| *oldest.key() < expired) {
             self.keys -= oldest.remove();
+            forgotten_changes = true;
         }
-        *self.hours.entry(hour_of(now)).or_default() += 1;
+        let this_hour = hour_of(now);
+        forgotten_changes |= self.forgotten == Some(this_hour);
+        *self.hours.entry(this_hour).or_default() += 1;
         self.keys += 1;
         while self.keys * KEY_BYTES > bytes_max {
-            let Some((_, keys)) = self.hours.iter_mut().find(|(_, keys)| **keys > 0) else { return };
+            let Some((_, keys)) = self.hours.iter_mut().find(|(_, keys)| **keys > 0) else { break };
             self.keys -= std::mem::take(keys);
+            forgotten_changes = true;
+        }
+        if forgotten_changes {
+            self.forgotten = youngest_forgotten(&self.hours);
         }
     }
+}
 
-    fn forgotten_until(&self) -> Option<Timestamp> {
-        let (hour, _) = self.hours.iter().rev().find(|(_, keys)| **keys == 0)?;
-        Some(begin_of(hour.saturating_add(1)))
-    }
+fn youngest_forgotten(hours: &BTreeMap<u32, u64>) -> Option<u32> {
+    hours.iter().rev().find(|(_, keys)| **keys == 0).map(|(hour, _)| *hour)
 }
 
 #[cfg(test)]
@@ -106,5 +117,17 @@ mod tests {
         dedup.add(hour(5), Some(hour(3)), WINDOW_MS, u64::MAX);
         assert_eq!(dedup.held_ms(&limits, hour(5)), 2 * HOUR_MS);
         assert_eq!(dedup.limits(&limits, hour(5)), limits);
+    }
+
+    #[test]
+    fn the_forgotten_hour_is_the_one_that_its_rows_say() {
+        let mut dedup = Dedup::default();
+        for step in 0..2_000_i64 {
+            // Hours of many ids and hours of few, gaps, and days that are longer than the window.
+            let at = hour(step / 7 + (step / 300) * 60);
+            dedup.add(at, None, WINDOW_MS, (3 + step as u64 % 40) * KEY_BYTES);
+            assert_eq!(dedup.forgotten, youngest_forgotten(&dedup.hours), "at step {step}");
+        }
+        assert!(dedup.forgotten.is_some());
     }
 }

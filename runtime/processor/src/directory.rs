@@ -66,11 +66,8 @@ impl Directory {
             return Ok(Some(held.linked));
         }
         let Some(row) = state.get(Keyspace::Identities, &identity)? else { return Ok(None) };
-        let (profile, slot) = rows::decode_identity(&row).map_err(|error| Error::Damaged {
-            keyspace: Keyspace::Identities,
-            key: format!("{identity:02x?}"),
-            why: error.to_string(),
-        })?;
+        let (profile, slot) = rows::decode_identity(&row)
+            .map_err(|error| Error::damaged(Keyspace::Identities, format!("{identity:02x?}"), &error))?;
         let linked = Linked { profile, slot };
         self.keep(identity, Held { linked, is_stored: true });
         Ok(Some(linked))

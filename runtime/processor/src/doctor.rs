@@ -1,9 +1,9 @@
 //! The way out for a poisoned partition (design §2.5), offline: nobody else has the store open.
 
 use model::{Lsn, PartitionId};
+use ports::State;
 use ports::rows::{self, PartitionRow};
 use ports::state::{self, Keyspace};
-use ports::{State, codec};
 
 use crate::partition::Stopped;
 
@@ -63,14 +63,12 @@ pub fn skip(state: &dyn State, id: PartitionId, lsn: Lsn) -> Result<Stopped, Err
 /// How many there are; 0 when nothing was ever started here.
 fn partitions(state: &dyn State) -> Result<u16, Error> {
     let Some(row) = state.get(Keyspace::Meta, &rows::installation_key())? else { return Ok(0) };
-    Ok(rows::decode_installation(&row).map_err(|error| damaged("installation", &error))?.partitions)
+    Ok(rows::decode_installation(&row)
+        .map_err(|error| state::Error::damaged(Keyspace::Meta, "installation", &error))?
+        .partitions)
 }
 
 fn partition(state: &dyn State, id: PartitionId) -> Result<Option<PartitionRow>, Error> {
     let Some(row) = state.get(Keyspace::Meta, &rows::partition_key(id))? else { return Ok(None) };
-    Ok(Some(rows::decode_partition(&row).map_err(|error| damaged("partition", &error))?))
-}
-
-fn damaged(key: &str, error: &codec::Error) -> state::Error {
-    state::Error::Damaged { keyspace: Keyspace::Meta, key: key.to_owned(), why: error.to_string() }
+    Ok(Some(rows::decode_partition(&row).map_err(|error| state::Error::damaged(Keyspace::Meta, "partition", &error))?))
 }

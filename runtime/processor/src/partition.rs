@@ -108,11 +108,7 @@ impl Partition {
         }
         let key = rows::profile_key(self.id, id);
         let Some(row) = state.get(Keyspace::Subjects, &key)? else { return Ok(None) };
-        let profile = codec::decode_profile(&row).map_err(|error| Error::Damaged {
-            keyspace: Keyspace::Subjects,
-            key: id.to_string(),
-            why: error.to_string(),
-        })?;
+        let profile = codec::decode_profile(&row).map_err(|error| Error::damaged(Keyspace::Subjects, id, &error))?;
         Ok(Some(self.hot.insert(profile)))
     }
 

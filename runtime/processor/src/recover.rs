@@ -86,14 +86,15 @@ impl<L: Log, S: State + ?Sized, T> Group<L, S, T> {
     /// Reads the rows of installation and partitions. None at the first start.
     fn load_meta(&mut self) -> Result<Option<InstallationRow>, Error> {
         let Some(row) = self.state.get(Keyspace::Meta, &rows::installation_key())? else { return Ok(None) };
-        let installation =
-            rows::decode_installation(&row).map_err(|error| damaged(Keyspace::Meta, "installation", &error))?;
+        let installation = rows::decode_installation(&row)
+            .map_err(|error| state::Error::damaged(Keyspace::Meta, "installation", &error))?;
         if installation.partitions != self.options.partitions {
             return Err(Error::Partitions { found: installation.partitions, wanted: self.options.partitions });
         }
         for partition in &mut self.partitions {
             let Some(row) = self.state.get(Keyspace::Meta, &rows::partition_key(partition.id))? else { continue };
-            let row = rows::decode_partition(&row).map_err(|error| damaged(Keyspace::Meta, "partition", &error))?;
+            let row = rows::decode_partition(&row)
+                .map_err(|error| state::Error::damaged(Keyspace::Meta, "partition", &error))?;
             let rows::PartitionRow { applied_lsn, now, catalog_version, poisoned, skipped, dedup_hours } = row;
             partition.applied = applied_lsn;
             partition.dedup = Dedup::of_rows(&dedup_hours);
@@ -243,7 +244,7 @@ impl<L: Log, S: State + ?Sized, T> Group<L, S, T> {
         let wheel = &mut self.partitions[at].wheel;
         state.scan(Keyspace::Subjects, &prefix, None, &mut |key, value| {
             let header = codec::profile_header(value)
-                .map_err(|error| damaged_row(Keyspace::Subjects, &format!("{key:02x?}"), &error))?;
+                .map_err(|error| state::Error::damaged(Keyspace::Subjects, format!("{key:02x?}"), &error))?;
             recovered.profiles_scanned += 1;
             if in_memory.contains(&header.id) {
                 return Ok(Scan::Continue);
@@ -330,11 +331,13 @@ impl<L: Log, S: State + ?Sized, T> Group<L, S, T> {
 pub(crate) fn read_control<S: State + ?Sized>(state: &S) -> Result<Control, Error> {
     let (mut history, mut keys) = (Vec::new(), Vec::new());
     state.scan(Keyspace::Control, rows::PUBLISH_PREFIX, None, &mut |_, value| {
-        history.push(rows::decode_publish(value).map_err(|error| damaged_row(Keyspace::Control, "history", &error))?);
+        history.push(
+            rows::decode_publish(value).map_err(|error| state::Error::damaged(Keyspace::Control, "history", &error))?,
+        );
         Ok(Scan::Continue)
     })?;
     state.scan(Keyspace::Control, rows::KEY_PREFIX, None, &mut |_, value| {
-        keys.push(rows::decode_key(value).map_err(|error| damaged_row(Keyspace::Control, "key", &error))?);
+        keys.push(rows::decode_key(value).map_err(|error| state::Error::damaged(Keyspace::Control, "key", &error))?);
         Ok(Scan::Continue)
     })?;
     let keys = keys.into_iter().map(|held| (held.key.id.clone(), held)).collect();
@@ -345,7 +348,7 @@ pub(crate) fn read_control<S: State + ?Sized>(state: &S) -> Result<Control, Erro
 pub(crate) fn checkpointed<S: State + ?Sized>(state: &S) -> Result<Lsn, Error> {
     let Some(row) = state.get(Keyspace::Meta, &rows::installation_key())? else { return Ok(Lsn(0)) };
     let installation = rows::decode_installation(&row);
-    Ok(installation.map_err(|error| damaged(Keyspace::Meta, "installation", &error))?.checkpointed)
+    Ok(installation.map_err(|error| state::Error::damaged(Keyspace::Meta, "installation", &error))?.checkpointed)
 }
 
 /// Records read at once, and batches read ahead of what is applied.
@@ -448,12 +451,4 @@ fn note_claim(claimed: &mut BTreeSet<EffectId>, command: &Command) {
         | ProfileCommand::TimerFired { .. }
         | ProfileCommand::JourneyStopped { .. } => {}
     }
-}
-
-fn damaged(keyspace: Keyspace, key: &str, error: &codec::Error) -> Error {
-    Error::State(damaged_row(keyspace, key, error))
-}
-
-fn damaged_row(keyspace: Keyspace, key: &str, error: &codec::Error) -> state::Error {
-    state::Error::Damaged { keyspace, key: key.to_owned(), why: error.to_string() }
 }

@@ -79,11 +79,8 @@ impl<L: Log, S: State + ?Sized, T> Group<L, S, T> {
         let (mut inside, mut looked_at) = (Vec::new(), 0);
         let mut last = None;
         self.state.scan(Keyspace::Participants, &slice.prefix, slice.after.as_deref(), &mut |key, value| {
-            let row = rows::decode_participant(value).map_err(|error| state::Error::Damaged {
-                keyspace: Keyspace::Participants,
-                key: slice.journey.to_string(),
-                why: error.to_string(),
-            })?;
+            let row = rows::decode_participant(value)
+                .map_err(|error| state::Error::damaged(Keyspace::Participants, &slice.journey, &error))?;
             inside.push(row.profile);
             looked_at += 1;
             if looked_at < ROWS_PER_TURN_MAX {
